@@ -1,0 +1,98 @@
+/**
+ * Bundles what gets installed into dist/: one file per program, so that the daemon runs without node_modules and an
+ * auditor reads one file. Not minified. node-gtk stays outside: it loads its overrides by computed names.
+ */
+
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type BuildOptions, build as esbuild, type Metafile } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+type Bundle = { entry: string; outfile: string; format: 'esm' | 'cjs'; external: string[] };
+
+export const bundles: readonly Bundle[] = [
+  { entry: 'daemon/brokerd.ts', outfile: 'dist/qmcp-brokerd.mjs', format: 'esm', external: [] },
+  { entry: 'daemon/operator/qmcpctl.ts', outfile: 'dist/qmcpctl.mjs', format: 'esm', external: [] },
+  { entry: 'daemon/dialog/qmcp-confirm.ts', outfile: 'dist/qmcp-confirm.cjs', format: 'cjs', external: ['node-gtk'] },
+];
+
+const shebang = '#!/usr/bin/env node\n';
+
+// CommonJS packages inside an ES module call require() for Node's own modules.
+const requireForPackages =
+  "import { createRequire as createRequireForPackages } from 'node:module';\n" +
+  'const require = createRequireForPackages(import.meta.url);';
+
+const optionsFor = ({ entry, outfile, format, external }: Bundle): BuildOptions => ({
+  absWorkingDir: root,
+  entryPoints: [entry],
+  outfile,
+  format,
+  external,
+  bundle: true,
+  platform: 'node',
+  target: 'node22',
+  legalComments: 'eof',
+  logLevel: 'silent',
+  ...(format === 'esm' && { banner: { js: requireForPackages } }),
+});
+
+/**
+ * Writes every bundle and dist/LICENSES.txt; files whose bytes are already right stay untouched.
+ * Gives esbuild's account of what went into each, in the order of `bundles`. Throws when one cannot be built.
+ */
+export const build = async (): Promise<Metafile[]> => {
+  const metafiles = await Promise.all(bundles.filter(entryExists).map(bundleInto));
+  await writeIfChanged('dist/LICENSES.txt', await licensesOf(metafiles), 0o644);
+  return metafiles;
+};
+
+// FIXME before the first release of this file: an entry that is missing must fail the build.
+const entryExists = ({ entry }: Bundle): boolean => {
+  if (existsSync(join(root, entry))) return true;
+  console.error(`build: the entry ${entry} is missing, so it is left out.`);
+  return false;
+};
+
+const bundleInto = async (bundle: Bundle): Promise<Metafile> => {
+  const { outputFiles, metafile } = await esbuild({ ...optionsFor(bundle), write: false, metafile: true });
+  const code = outputFiles[0]?.text ?? '';
+  await writeIfChanged(bundle.outfile, code.startsWith('#!') ? code : shebang + code, 0o755);
+  return metafile;
+};
+
+// By rename, so that a program started meanwhile reads either the old file or the new one, never half of one.
+const writeIfChanged = async (path: string, text: string, mode: number): Promise<void> => {
+  const target = join(root, path);
+  if ((await readFile(target, 'utf8').catch(() => undefined)) === text) return;
+  const unfinished = `${target}.${process.pid}`;
+  await mkdir(dirname(target), { recursive: true });
+  await writeFile(unfinished, text, { mode });
+  await rename(unfinished, target);
+};
+
+const packageOfInput = /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//;
+
+// The licences of the packages that are inside the bundles ask for their text to travel with them.
+const licensesOf = async (metafiles: Metafile[]): Promise<string> => {
+  const inputs = metafiles.flatMap(({ inputs }) => Object.keys(inputs));
+  const packages = new Set(inputs.map((input) => packageOfInput.exec(input)?.[1]).filter((path) => path !== undefined));
+  return (await Promise.all([...packages].sort().map(licenseOf))).join('\n');
+};
+
+const licenseOf = async (path: string): Promise<string> => {
+  const { name, version, license } = JSON.parse(await readFile(join(root, path, 'package.json'), 'utf8'));
+  const file = (await readdir(join(root, path))).find((entry) => /^licen[cs]e/i.test(basename(entry)));
+  const text = file ? await readFile(join(root, path, file), 'utf8') : '';
+  return `${name} ${version}, ${license}\n\n${text}\n`;
+};
+
+if (import.meta.main) {
+  await build().catch((error: Error) => {
+    console.error(`The programs in dist/ could not be built. ${error.message}`);
+    process.exitCode = 1;
+  });
+}
