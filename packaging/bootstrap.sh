@@ -24,13 +24,14 @@ stop() {
   exit 1
 }
 
-# step LABEL COMMAND...: one line with the time it took; what COMMAND prints is shown only if it fails.
+# step LABEL COMMAND...: one line with the time it took; what COMMAND prints is shown only if it fails. COMMAND gets a
+# shell of its own, and since `set -e` does not reach into a condition, it chains what it does by &&.
 step() {
   local label=$1 log started=$SECONDS
   shift
   log=$(mktemp)
   printf '%s ... ' "$label"
-  if "$@" >"$log" 2>&1 </dev/null; then
+  if ("$@") >"$log" 2>&1 </dev/null; then
     printf '%s s\n' "$((SECONDS - started))"
     rm -f "$log"
   else
@@ -128,8 +129,7 @@ fetch_npm() {
   npm=("$toolchain/node/bin/node" "$toolchain/npm/bin/npm-cli.js")
 }
 fetch_toolchain() {
-  cd "$1"
-  unpack "$2" "$(lockfile_field integrity)" node && unpack "$fallback_npm" "$fallback_npm_integrity" npm
+  cd "$1" && unpack "$2" "$(lockfile_field integrity)" node && unpack "$fallback_npm" "$fallback_npm_integrity" npm
 }
 # unpack SPEC INTEGRITY DIRECTORY: only bytes with that SHA-512 are unpacked.
 unpack() {
@@ -167,9 +167,8 @@ npm_packages() {
 # given on the command line too, since npm hands a user's own setting on by the environment.
 build_node_gtk() {
   export npm_config_nodedir=$node_dir
-  cd node_modules/node-gtk
-  rm -rf build lib/binding
-  node ../@mapbox/node-pre-gyp/bin/node-pre-gyp rebuild --build-from-source --nodedir="$node_dir" --jobs="$(nproc)"
+  cd node_modules/node-gtk && rm -rf build lib/binding &&
+    node ../@mapbox/node-pre-gyp/bin/node-pre-gyp rebuild --build-from-source --nodedir="$node_dir" --jobs="$(nproc)"
 }
 
 load_gtk() { node -e "require('node-gtk').require('Gtk', '3.0')"; }
@@ -189,8 +188,7 @@ node_gtk() {
 }
 
 generate_types() {
-  rm -rf "$types_dir"
-  node node_modules/node-gtk/bin/node-gtk.js generate-types Gtk-3.0 --outdir "$types_dir"
+  rm -rf "$types_dir" && node node_modules/node-gtk/bin/node-gtk.js generate-types Gtk-3.0 --outdir "$types_dir"
 }
 
 # --- the whole way ---------------------------------------------------------------------------------------------------
