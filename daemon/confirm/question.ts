@@ -20,6 +20,8 @@ export interface View {
   /** The qube name the person has to type before Allow works, or null where a button is enough. */
   readonly type_to_confirm: QubeName | null;
   readonly risk: 'change' | 'destroy';
+  /** The source that "Deny and freeze" would freeze; without it the window does not offer that. */
+  readonly freeze?: QubeName;
 }
 
 export interface Question {
@@ -40,6 +42,8 @@ export interface Statement {
   readonly shown: string;
   readonly verdict: 'approved' | 'denied' | 'timeout';
   readonly decided_at: string;
+  /** Only with `denied`, and only where the view offered it: refuse everything from that source until `thaw`. */
+  readonly freeze?: true;
 }
 
 export const RECEIPT_CONTEXT = 'qmcp-confirm-v1\0';

@@ -1,0 +1,15 @@
+// The look of the window. Sizes in em and theme colours, so that large fonts and dark themes carry over.
+export const STYLE = `
+window.qmcp-question > box { padding: 0; }
+.qmcp-band { min-height: 5px; background-color: #3584e4; }
+.qmcp-band.destroy { background-color: #c01c28; }
+.qmcp-body { padding: 18px 22px 16px 22px; }
+.qmcp-headline { font-size: 1.35em; font-weight: 700; }
+.qmcp-fact-name { opacity: 0.72; }
+.qmcp-prompt { font-weight: 700; }
+.qmcp-foot { padding: 12px 22px 16px 22px; border-top: 1px solid alpha(currentColor, 0.15); }
+.qmcp-countdown { font-weight: 700; font-feature-settings: "tnum"; }
+.qmcp-hint { opacity: 0.85; }
+.qmcp-foot button { min-width: 6em; padding: 5px 14px; }
+entry.qmcp-entry { font-family: monospace; }
+`;
