@@ -141,7 +141,7 @@ unpack() {
     say "$tarball: $digest is not the pinned $2"
     return 1
   fi
-  tar -xzf "$tarball" -C "$3" --strip-components=1
+  tar -xzf "$tarball" -C "$3" --strip-components=1 && rm "$tarball"
 }
 # lockfile_field NAME: that field of the pinned Node's entry in the lockfile.
 lockfile_field() {
@@ -163,10 +163,10 @@ npm_packages() {
 
 # --- node-gtk --------------------------------------------------------------------------------------------------------
 
-# Built here from source, because its own installer prefers an unpinned download. nodedir: the pinned Node's headers,
-# given on the command line too, since npm hands a user's own setting on by the environment.
+# Built here from source, because its own installer prefers an unpinned download; with the pinned Node's headers and
+# the locked node-gyp, because `npm run` hands on a user's nodedir and the node-gyp that came with the user's npm.
 build_node_gtk() {
-  export npm_config_nodedir=$node_dir
+  export npm_config_nodedir=$node_dir npm_config_node_gyp=$root/node_modules/node-gyp/bin/node-gyp.js
   cd node_modules/node-gtk && rm -rf build lib/binding &&
     node ../@mapbox/node-pre-gyp/bin/node-pre-gyp rebuild --build-from-source --nodedir="$node_dir" --jobs="$(nproc)"
 }
