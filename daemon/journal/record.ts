@@ -88,6 +88,35 @@ export interface OperatorAction {
   readonly args: Readonly<Record<string, string | number | boolean | null>>;
 }
 
+// What the journal says about itself; written by the journal alone.
+
+/** A line that was only half written when the machine or the broker stopped, cut off into a file of its own. */
+export interface Torn {
+  readonly type: 'torn';
+  readonly kept: string;
+  readonly bytes: number;
+}
+/**
+ * The file before this record did not verify, or was gone. Always the first record of its file. Its `prev` is the hash of
+ * the newest record known to be good; its number leaves out those that the lost part may have used.
+ */
+export interface Break {
+  readonly type: 'break';
+  /** 'gone' (deleted or emptied), 'replaced', 'changed', 'cut', or what was wrong with the first bad line (chain.ts, Fault). */
+  readonly reason: string;
+  /** The name under which the damaged file was kept, in the same directory; null when there was none. */
+  readonly kept: string | null;
+  /** The first bad line of that file, from 1; null when the reason is not in a line. */
+  readonly line: number | null;
+  readonly last_good_seq: number;
+}
+/** Records that could not be written while the journal was down: effects refused for it, and notes lost. */
+export interface Gap {
+  readonly type: 'gap';
+  readonly refused: number;
+  readonly lost: number;
+}
+
 export type JournalRecord =
   | Decision
   | Question
@@ -99,4 +128,7 @@ export type JournalRecord =
   | Start
   | Stop
   | SettingsChange
-  | OperatorAction;
+  | OperatorAction
+  | Torn
+  | Break
+  | Gap;
