@@ -1,0 +1,122 @@
+// qmcp-brokerd: flags, wiring, signals. Everything that touches the outside world is made here and handed down.
+import { randomBytes } from 'node:crypto';
+import { chmodSync, readFileSync, unlinkSync } from 'node:fs';
+import { createConnection, type Server } from 'node:net';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import pino from 'pino';
+import packageJson from '../package.json' with { type: 'json' };
+import { Broker } from './broker.ts';
+import { Nonces } from './confirm/nonces.ts';
+import { FleetView } from './fleet/view.ts';
+import { openJournal } from './journal/journal.ts';
+import { openDoor } from './qrexec/door.ts';
+import { adminOver } from './qubesadmin/admin.ts';
+import { adminCallsTo } from './qubesadmin/client.ts';
+import { followEvents } from './qubesadmin/events.ts';
+import { openSettings } from './settings/open.ts';
+import { complaintText } from './settings/settings.ts';
+
+/** How long open calls may take to end after SIGTERM; systemd would kill us later. */
+const STOP_DEADLINE_MS = 4_000;
+/** How long the start waits for qubesd's event stream. Without it reads go live, so nothing depends on the wait. */
+const FIRST_EVENTS_MS = 1_000;
+
+const { values: flags } = parseArgs({
+  options: {
+    etc: { type: 'string', default: '/etc/qmcp' },
+    run: { type: 'string', default: '/run/qmcp' },
+    state: { type: 'string', default: '/var/lib/qmcp' },
+    log: { type: 'string', default: '/var/log/qmcp' },
+    qubesd: { type: 'string', default: '/var/run/qubesd.sock' },
+    'tool-path': { type: 'string', default: '/usr/bin:/bin' },
+  },
+});
+
+const log = pino({ base: { name: 'qmcp-brokerd' }, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ sync: true }));
+const now = (): number => Date.now();
+const monotonicMs = (): number => performance.now();
+
+const main = async (): Promise<void> => {
+  // Sockets and files are for root and the group qubes, never for the world.
+  process.umask(0o007);
+  const settings = openSettings(flags.etc);
+  for (const complaint of settings.current().complaints) log.warn(complaintText(flags.etc, complaint));
+
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const { journal, unfinished, findings } = await openJournal({ dir: flags.log, now, monotonicMs, bootId });
+  for (const finding of findings) log.warn({ finding }, 'The journal did not end where it should. See qmcpctl audit verify.');
+  for (const intent of unfinished) {
+    log.warn({ intent }, 'This operation was begun and never reported as ended. Look at the qubes it names; it is not retried.');
+  }
+  const health = journal.health();
+  if (!health.ok) log.error({ reason: health.reason }, `The journal in ${flags.log} cannot be written: changes are refused.`);
+  journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
+
+  const admin = adminOver(adminCallsTo(flags.qubesd));
+  const fleet = new FleetView(admin);
+  const events = followEvents(flags.qubesd, fleet);
+
+  const stopping = new AbortController();
+  const broker = new Broker({
+    admin,
+    fleet,
+    settings,
+    journal,
+    nonces: new Nonces(randomBytes, monotonicMs),
+    socket: join(flags.run, 'confirm.sock'),
+    key: () => settings.current().confirmKey,
+    stopping: stopping.signal,
+    now,
+    monotonicMs,
+    unplanned: (error, service) => log.error({ err: error, service }, 'A call ended in a fault of the broker and was refused.'),
+  });
+
+  await Promise.race([events.firstTry, wait(FIRST_EVENTS_MS)]);
+  const door = openDoor(broker.handle);
+  await listen(door.server, join(flags.run, 'qrexec.sock'));
+
+  const stop = async (signal: NodeJS.Signals): Promise<void> => {
+    log.info({ signal }, 'stopping');
+    stopping.abort();
+    await Promise.race([door.close(), wait(STOP_DEADLINE_MS)]);
+    events.stop();
+    journal.note({ type: 'stop', reason: signal });
+    await journal.close();
+    process.exit(0);
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  log.info({ version: packageJson.version, qubesd: fleet.isStanding }, 'ready');
+};
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+
+/** Listens at the path. A socket file that nobody answers on is what a killed broker left, and is replaced. */
+const listen = async (server: Server, path: string): Promise<void> => {
+  if (await answers(path)) throw new Error(`Another qmcp-brokerd already answers on ${path}. Stop it first.`);
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  chmodSync(path, 0o660);
+};
+
+const answers = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const probe = createConnection(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.on('error', () => resolve(false));
+  });
+
+main().catch((error: unknown) => {
+  log.fatal({ err: error }, error instanceof Error ? error.message : 'The broker could not start.');
+  process.exit(1);
+});

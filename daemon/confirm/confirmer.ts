@@ -1,0 +1,97 @@
+// Station approval: one question, one person, one signed answer, all journalled. Whatever goes wrong is a no (I7).
+import type { FleetView } from '../fleet/view.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Answer } from '../journal/record.ts';
+import type { Digest, Nonce } from '../names.ts';
+import { askApprover } from './approver.ts';
+import type { Nonces } from './nonces.ts';
+import type { Question, View } from './question.ts';
+import { checkReceipt } from './receipt.ts';
+
+/** A question that would leave the person less time than this is not raised. */
+export const MIN_QUESTION_MS = 2_000;
+
+/** What every record about the call carries. */
+type OfCall = Omit<Answer, 'type' | 'nonce' | 'answer' | 'reason' | 'receipt' | 'duration_ms'>;
+
+export interface Matter {
+  readonly ofCall: OfCall;
+  readonly digest: Digest;
+  readonly view: View;
+  /** By the monotonic clock, in milliseconds. */
+  readonly deadline: number;
+}
+
+export type Approval =
+  | { readonly kind: 'approved'; readonly nonce: Nonce; readonly untouched: () => boolean }
+  | { readonly kind: 'no' };
+
+export interface ConfirmerParts {
+  readonly socket: string;
+  /** The operator's public key as the settings have it now. */
+  readonly key: () => Uint8Array | null;
+  readonly nonces: Nonces;
+  readonly fleet: FleetView;
+  readonly journal: Journal;
+  readonly monotonicMs: () => number;
+  readonly stopping: AbortSignal;
+}
+
+const NO: Approval = { kind: 'no' };
+
+/**
+ * Asks. Approved means: a valid receipt came in time, for this digest, for exactly the lines sent, and nothing was heard
+ * to happen to the qubes while the question was open; `untouched` says whether that still holds. Never rejects for a
+ * reason outside the broker.
+ */
+export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, deadline }: Matter): Promise<Approval> => {
+  const { fleet, journal, nonces } = parts;
+  const names = ofCall.qubes.map(({ name }) => name);
+  const asked = parts.monotonicMs();
+  const timeLeft = deadline - asked;
+  const key = parts.key();
+  const revision = fleet.revision(names);
+  // Without a key, without the event stream, without time or without a journal there is no question to ask.
+  if (!key || revision === null || timeLeft < MIN_QUESTION_MS || parts.stopping.aborted) return NO;
+
+  const nonce = nonces.issue(digest, timeLeft);
+  const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view };
+  const withdrawal = new AbortController();
+  const withdraw = (): void => withdrawal.abort();
+  const unwatch = fleet.watch((name) => {
+    if (name === null || names.includes(name)) withdraw();
+  });
+  parts.stopping.addEventListener('abort', withdraw);
+
+  const close = (answer: Answer['answer'], reason: string | null, receipt: Answer['receipt'] = null): void => {
+    const duration_ms = Math.round(parts.monotonicMs() - asked);
+    journal.note({ ...ofCall, type: 'answer', nonce, answer, reason, receipt, duration_ms });
+  };
+  try {
+    await journal.append({ ...ofCall, type: 'question', nonce, digest });
+    const heard = await askApprover(parts.socket, question, timeLeft, withdrawal.signal);
+    if ('silence' in heard) {
+      const { silence } = heard;
+      close(silence === 'timeout' ? 'timeout' : silence === 'withdrawn' ? 'void' : 'unavailable', silence);
+      return NO;
+    }
+    const checked = checkReceipt(heard.line, question, key);
+    if (checked.answer !== 'approved') {
+      close(checked.answer, 'reason' in checked ? checked.reason : null, 'receipt' in checked ? checked.receipt : null);
+      return NO;
+    }
+    const untouched = (): boolean => fleet.revision(names) === revision;
+    if (!untouched()) {
+      close('void', 'a qube changed', checked.receipt);
+      return NO;
+    }
+    close('approved', null, checked.receipt);
+    return { kind: 'approved', nonce, untouched };
+  } catch {
+    // The journal did not take the question, so it was never asked.
+    return NO;
+  } finally {
+    unwatch();
+    parts.stopping.removeEventListener('abort', withdraw);
+  }
+};

@@ -1,0 +1,257 @@
+// The door: one connection is one call. It reads a frame within limits, hands the call on, and writes one line back.
+//
+// Limits (I9): 128 connections in all, 32 calls per source, 64 KiB of body, 5 s to send it.
+// Every refusal leaves on a tick counted from the arrival of its connection: the timer is armed before anything about
+// the call is known, so that when a refusal leaves says nothing about why (I6).
+import { createServer, type Server, type Socket } from 'node:net';
+import type { QubeName } from '../names.ts';
+import { type Body, type Header, MAX_HEADER_BYTES, parseBody, parseHeader } from './frame.ts';
+
+export const MAX_CONNECTIONS = 128;
+export const MAX_CALLS_PER_SOURCE = 32;
+export const MAX_BODY_BYTES = 65_536;
+export const SEND_DEADLINE_MS = 5_000;
+/** Longer than every decision made without a person takes; a decision that takes longer leaves on the next tick. */
+export const REFUSAL_TICK_MS = 20;
+/** Over the limit in all, connections are answered without being read; beyond this many they are dropped unanswered. */
+const MAX_SURPLUS = 64;
+
+export type Reply = { readonly ok: true; readonly [key: string]: unknown } | Refusal;
+export interface Refusal {
+  readonly ok: false;
+  readonly error: string;
+}
+
+export const refuse = (error: string): Refusal => ({ ok: false, error });
+/** The opaque refusal (contract 1.0.4). */
+export const NOT_FOUND = refuse('not found');
+
+export interface Call extends Header {
+  readonly body: Body;
+}
+
+/** Answers a call. It must not reject; a synchronous answer is written at once. */
+export type Handler = (call: Call) => Reply | Promise<Reply>;
+
+export interface Door {
+  readonly server: Server;
+  /** Calls that are being read, worked on or answered. */
+  readonly calls: () => number;
+  /** Takes no more connections and drops those whose frame is incomplete; resolves when every call is answered. */
+  close(): Promise<void>;
+}
+
+export const openDoor = (handle: Handler): Door => {
+  const connections = new Set<Connection>();
+  const sources = new Map<QubeName, Source>();
+  let surplus = 0;
+
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    if (connections.size < MAX_CONNECTIONS) {
+      const connection = new Connection(socket, sources, handle, () => connections.delete(connection));
+      connections.add(connection);
+    } else if (surplus < MAX_SURPLUS) {
+      surplus += 1;
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        surplus -= 1;
+      });
+      socket.resume();
+      write(socket, NOT_FOUND);
+    } else socket.destroy();
+  });
+
+  return {
+    server,
+    calls: () => connections.size,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const connection of connections) connection.hurry();
+      }),
+  };
+};
+
+/** How many calls of one source are held, and who waits for a place. */
+interface Source {
+  held: number;
+  readonly waiting: Set<Connection>;
+}
+
+class Connection {
+  readonly #socket: Socket;
+  readonly #sources: Map<QubeName, Source>;
+  readonly #handle: Handler;
+  readonly #gone: () => void;
+  #deadline: NodeJS.Timeout | null;
+  readonly #arrival = performance.now();
+  readonly #tick: NodeJS.Timeout;
+  #late = false;
+  #chunks: Buffer[] = [];
+  #length = 0;
+  #header: Header | null = null;
+  #body: { readonly of: Body } | null = null;
+  #place: 'none' | 'waiting' | 'held' = 'none';
+  #dispatched = false;
+  #refusal: Refusal | null = null;
+  #closed = false;
+
+  constructor(socket: Socket, sources: Map<QubeName, Source>, handle: Handler, gone: () => void) {
+    this.#tick = setTimeout(() => this.#onTick(), REFUSAL_TICK_MS);
+    this.#deadline = setTimeout(() => this.#bodyEnds('late'), SEND_DEADLINE_MS);
+    this.#socket = socket;
+    this.#sources = sources;
+    this.#handle = handle;
+    this.#gone = gone;
+    socket.on('data', (chunk) => this.#read(chunk));
+    socket.on('end', () => this.#bodyEnds('complete'));
+    socket.on('error', () => {});
+    socket.on('close', () => this.#onClose());
+  }
+
+  /** At the end: a frame that is not complete will not be waited for. */
+  hurry(): void {
+    if (!this.#dispatched && this.#place !== 'waiting') this.#socket.destroy();
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#body || this.#dispatched) return;
+    if (this.#header) this.#collect(chunk);
+    else this.#readHeader(chunk);
+  }
+
+  #readHeader(chunk: Buffer): void {
+    const bytes = this.#chunks.length === 0 ? chunk : Buffer.concat([...this.#chunks, chunk]);
+    const end = bytes.indexOf(0);
+    if (end < 0 && bytes.length <= MAX_HEADER_BYTES) {
+      this.#chunks = [bytes];
+      return;
+    }
+    this.#header = end < 0 ? null : parseHeader(bytes.subarray(0, end));
+    if (!this.#header) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#chunks = [];
+    this.#takePlace(this.#header.source);
+    if (this.#dispatched) return;
+    this.#collect(bytes.subarray(end + 1));
+  }
+
+  #collect(chunk: Buffer): void {
+    this.#length += chunk.length;
+    // What is too long is read to its end but not kept: closing on unread bytes could cost the caller the reply.
+    if (this.#length > MAX_BODY_BYTES) this.#chunks = [];
+    else if (chunk.length > 0) this.#chunks.push(chunk);
+  }
+
+  #bodyEnds(how: 'complete' | 'late'): void {
+    if (this.#body || this.#dispatched) return;
+    if (this.#deadline) clearTimeout(this.#deadline);
+    this.#deadline = null;
+    if (!this.#header) {
+      this.#socket.destroy();
+      return;
+    }
+    const usable = how === 'complete' && this.#length <= MAX_BODY_BYTES;
+    const [only] = this.#chunks;
+    this.#body = {
+      of: usable ? parseBody(this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks)) : null,
+    };
+    this.#chunks = [];
+    this.#dispatch();
+  }
+
+  #takePlace(name: QubeName): void {
+    let source = this.#sources.get(name);
+    if (!source) {
+      source = { held: 0, waiting: new Set() };
+      this.#sources.set(name, source);
+    }
+    if (source.held < MAX_CALLS_PER_SOURCE) {
+      source.held += 1;
+      this.#place = 'held';
+    } else {
+      source.waiting.add(this);
+      this.#place = 'waiting';
+      if (this.#late) this.#refuseSurplus();
+    }
+  }
+
+  /** Called when another call of this source ended and left its place to this one. */
+  #placeGiven(): void {
+    this.#place = 'held';
+    this.#dispatch();
+  }
+
+  #leavePlace(): void {
+    if (this.#place === 'none' || !this.#header) return;
+    const source = this.#sources.get(this.#header.source);
+    const held = this.#place === 'held';
+    this.#place = 'none';
+    if (!source) return;
+    source.waiting.delete(this);
+    if (!held) return;
+    const [next] = source.waiting;
+    if (next) {
+      source.waiting.delete(next);
+      next.#placeGiven();
+      return;
+    }
+    source.held -= 1;
+    if (source.held === 0) this.#sources.delete(this.#header.source);
+  }
+
+  #dispatch(): void {
+    if (this.#dispatched || this.#closed || !this.#body || !this.#header || this.#place !== 'held') return;
+    this.#dispatched = true;
+    const reply = this.#handle({ ...this.#header, body: this.#body.of });
+    if (reply instanceof Promise) reply.then((answer) => this.#answer(answer));
+    else this.#answer(reply);
+  }
+
+  #answer(reply: Reply): void {
+    if (reply.ok) this.#finish(reply);
+    else if (!this.#late) this.#refusal = reply;
+    // A decision that took longer, as one does that a person made, leaves on a later tick of the same clock.
+    else setTimeout(() => this.#finish(reply), REFUSAL_TICK_MS - ((performance.now() - this.#arrival) % REFUSAL_TICK_MS));
+  }
+
+  #onTick(): void {
+    this.#late = true;
+    if (this.#place === 'waiting') this.#refuseSurplus();
+    else if (this.#refusal) this.#finish(this.#refusal);
+  }
+
+  /** I9: what is over the limit waits for a place until its tick at most. */
+  #refuseSurplus(): void {
+    this.#leavePlace();
+    this.#dispatched = true;
+    this.#finish(NOT_FOUND);
+  }
+
+  #finish(reply: Reply): void {
+    clearTimeout(this.#tick);
+    this.#leavePlace();
+    if (this.#socket.destroyed) this.#gone();
+    else write(this.#socket, reply);
+  }
+
+  #onClose(): void {
+    this.#closed = true;
+    if (this.#deadline) clearTimeout(this.#deadline);
+    // Work that goes on keeps its place and is still counted: hanging up must not make room for more of it.
+    if (this.#dispatched && this.#place === 'held') return;
+    clearTimeout(this.#tick);
+    this.#leavePlace();
+    this.#gone();
+  }
+}
+
+/** One line, then a full close: a mere half-close would leave the call open until the caller ends it. */
+const write = (socket: Socket, reply: Reply): void => {
+  socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroy());
+  if (socket.writableLength === 0) return;
+  const giveUp = setTimeout(() => socket.destroy(), SEND_DEADLINE_MS);
+  socket.once('close', () => clearTimeout(giveUp));
+};

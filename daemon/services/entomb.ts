@@ -1,0 +1,67 @@
+// Removal that can be undone (contract section 4, R22): the qube loses the umbrella and gains a dated marker, in an
+// order in which every prefix is safe, and is put back as it was when the whole cannot be reached.
+import { isControlled } from '../authority/birth.ts';
+import { tombstoneMarker, tombstoneTags } from '../authority/tombstone.ts';
+import type { Qube } from '../qube.ts';
+import type { Admin } from '../qubesadmin/admin.ts';
+import { AdminError } from '../qubesadmin/wire.ts';
+import type { Work } from './service.ts';
+
+/** Properties through which one qube depends on another that is not running. */
+const REFERENCES = ['template', 'netvm', 'default_dispvm', 'guivm', 'audiovm', 'management_dispvm'];
+
+/** Whether any other qube of the machine names this one. What cannot be read counts as a yes (R16). */
+export const isInUse = async (target: Qube, admin: Admin): Promise<boolean> => {
+  const others = (await admin.list()).filter(({ uuid, klass }) => uuid !== target.uuid && klass !== 'AdminVM');
+  for (const { uuid } of others) {
+    try {
+      const properties = await admin.properties({ uuid });
+      if (REFERENCES.some((name) => properties.get(name)?.text === target.name)) return true;
+    } catch (error) {
+      if (!(error instanceof AdminError) || error.kind === 'unreachable') throw error;
+      if (error.type !== 'QubesVMNotFoundError') return true;
+    }
+  }
+  return false;
+};
+
+/**
+ * Entombs a halted qube. True when its tags are exactly a tombstone's; false when that could not be reached, and then
+ * its tags are as before unless the cause 'rollback failed' is journalled. Rejects with `AdminError` before any change.
+ */
+export const entomb = async (target: Qube, admin: Admin, work: Work): Promise<boolean> => {
+  const dest = { uuid: target.uuid };
+  const before = await admin.tags(dest);
+  const seconds = work.now() / 1000;
+  const wanted = tombstoneTags(before, seconds);
+  const doomed = [...before].filter((tag) => isControlled(tag) && !wanted.has(tag)).sort();
+  try {
+    await admin.setTag(dest, tombstoneMarker(seconds));
+    // The marker must stand before the umbrella goes: a qube with neither would be nobody's.
+    if (!(await admin.tags(dest)).has(tombstoneMarker(seconds))) throw new AdminError('malformed', null, 'marker not set');
+    for (const tag of doomed) await admin.removeTag(dest, tag);
+    const after = await admin.tags(dest);
+    if (equal(new Set([...after].filter(isControlled)), new Set([...wanted].filter(isControlled)))) return true;
+    work.cause('tags not as set');
+  } catch (error) {
+    if (!(error instanceof AdminError)) throw error;
+    work.cause(error.type ?? error.kind);
+  }
+  if (!(await putBack(dest, before, admin))) work.cause('rollback failed');
+  return false;
+};
+
+/** The controlled tags as they were; true when a read-back says so. */
+const putBack = async (dest: { uuid: Qube['uuid'] }, before: ReadonlySet<string>, admin: Admin): Promise<boolean> => {
+  try {
+    const now = await admin.tags(dest);
+    for (const tag of [...before].filter((tag) => !now.has(tag)).sort()) await admin.setTag(dest, tag);
+    for (const tag of [...now].filter((tag) => isControlled(tag) && !before.has(tag)).sort()) await admin.removeTag(dest, tag);
+    return equal(await admin.tags(dest), before);
+  } catch (error) {
+    if (error instanceof AdminError) return false;
+    throw error;
+  }
+};
+
+const equal = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean => a.size === b.size && [...a].every((tag) => b.has(tag));

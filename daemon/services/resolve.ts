@@ -1,0 +1,106 @@
+// Stations operation and verdict: names become qubes as they are now, authority decides, and what would happen is put
+// into one digest. Run once before the question and once after the answer, it must come out the same (I2).
+import { createHash } from 'node:crypto';
+import { decide, decisive, type Verdict } from '../authority/decide.ts';
+import { isListed } from '../authority/guarded.ts';
+import { readQube } from '../fleet/live.ts';
+import { canonical } from '../journal/canonical.ts';
+import type { NamedQube } from '../journal/record.ts';
+import type { Digest } from '../names.ts';
+import type { Qube } from '../qube.ts';
+import type { Refusal } from '../qrexec/door.ts';
+import type { Admin } from '../qubesadmin/admin.ts';
+import type { Settings } from '../settings/settings.ts';
+import { type Caller, type ChangeService, isRefusal, type Operation, type Wish } from './service.ts';
+
+export interface Resolved {
+  readonly kind: 'resolved';
+  readonly verdict: Verdict & { readonly kind: 'allow' | 'ask' };
+  readonly operation: Operation;
+  readonly qubes: readonly NamedQube[];
+  readonly digest: Digest;
+}
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly refusal: Refusal;
+  readonly rule: string;
+  readonly qubes: readonly NamedQube[];
+}
+
+const DIGEST_CONTEXT = 'qmcp-operation-v1\0';
+
+/** Resolves and decides one wish by live facts. Rejects with `AdminError` when qubesd cannot be asked. */
+export const resolve = async (
+  service: ChangeService,
+  wish: Wish,
+  caller: Caller,
+  admin: Admin,
+  settings: Settings,
+): Promise<Resolved | Refused> => {
+  const named: NamedQube[] = [];
+  const refused = (refusal: Refusal, rule: string): Refused => ({ kind: 'refused', refusal, rule, qubes: named });
+
+  const early = await wish.before?.({ admin, settings, caller });
+  if (early) return refused(early, 'argument');
+
+  const qubes: Record<string, Qube> = {};
+  for (const [role, name] of Object.entries(wish.roles)) {
+    const qube = await readQube(admin, name);
+    if (!qube) return refused(service.opaque, 'missing');
+    qubes[role] = qube;
+    named.push({ role, name: qube.name, uuid: qube.uuid });
+  }
+
+  const verdict = decide({
+    service: service.name,
+    action: wish.action,
+    attributes: wish.attributes,
+    roles: Object.fromEntries(
+      Object.entries(qubes).map(([role, qube]) => [
+        role,
+        { tags: qube.tags ?? new Set<string>(), guarded: isListed(qube, settings.guarded) },
+      ]),
+    ),
+    settings: decisive(settings),
+  });
+  if (verdict.kind === 'refuse') return refused(service.opaque, verdict.rule);
+
+  const operation = await wish.prepare({ admin, settings, caller, qubes });
+  if (isRefusal(operation)) return refused(operation, 'argument');
+  return {
+    kind: 'resolved',
+    verdict: { ...verdict, kind: verdict.kind },
+    operation,
+    qubes: named,
+    digest: digestOf(service, wish, caller, qubes, operation),
+  };
+};
+
+/** What the person's yes is bound to: who asks, for what, on exactly which qubes with which tags and state. */
+const digestOf = (
+  service: ChangeService,
+  wish: Wish,
+  caller: Caller,
+  qubes: Readonly<Record<string, Qube>>,
+  operation: Operation,
+): Digest => {
+  const bound = canonical({
+    service: service.name,
+    action: wish.action,
+    source: caller.source,
+    principal: caller.principal,
+    // As JSON text: it may hold strings that have no canonical form.
+    request: JSON.stringify(wish.request),
+    qubes: Object.entries(qubes).map(([role, { name, uuid, klass, state, tags }]) => ({
+      role,
+      name,
+      uuid,
+      klass,
+      state,
+      tags: [...(tags ?? [])].sort(),
+    })),
+    facts: operation.facts,
+  });
+  return createHash('sha256').update(DIGEST_CONTEXT).update(bound).digest('hex') as Digest;
+};
