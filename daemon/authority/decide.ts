@@ -26,7 +26,7 @@ export interface DecisionInput {
   readonly roles: Roles;
   readonly settings: DecisiveSettings;
   /** The highest tier the principal may use; undefined or null where it has no ceiling of its own. */
-  readonly ceiling?: Tier | null;
+  readonly ceiling?: Tier | null | undefined;
 }
 
 export const decisive = ({ tierDefault, enforceMode, consentPolicy, guarded }: Settings): DecisiveSettings => ({

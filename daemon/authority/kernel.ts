@@ -25,7 +25,7 @@ export interface KernelInput {
   readonly tierDefault: 'full' | 'ro';
   readonly guardedUnreadable: boolean;
   /** The highest tier the principal may use, over whatever the tags grant. */
-  readonly ceiling?: Tier | null;
+  readonly ceiling?: Tier | null | undefined;
 }
 
 export interface KernelVerdict {
