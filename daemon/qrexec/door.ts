@@ -250,8 +250,20 @@ class Connection {
 
 /** One line, then a full close: a mere half-close would leave the call open until the caller ends it. */
 const write = (socket: Socket, reply: Reply): void => {
-  socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroy());
+  socket.end(lineOf(reply), () => socket.destroy());
   if (socket.writableLength === 0) return;
   const giveUp = setTimeout(() => socket.destroy(), SEND_DEADLINE_MS);
   socket.once('close', () => clearTimeout(giveUp));
 };
+
+/** A long reply that is given again, as the list of all qubes is while nothing changes, is not put into text again. */
+const lineOf = (reply: Reply): string | Buffer => {
+  const known = longLines.get(reply);
+  if (known) return known;
+  const line = `${JSON.stringify(reply)}\n`;
+  if (line.length > LONG_LINE) longLines.set(reply, Buffer.from(line));
+  return line;
+};
+
+const LONG_LINE = 4_096;
+const longLines = new WeakMap<Reply, Buffer>();
