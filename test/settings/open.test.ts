@@ -1,0 +1,265 @@
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { FILE_NAMES } from '../../daemon/settings/files.ts';
+import { FILE_BYTES_MAX, openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
+
+vi.mock('node:fs', async (original) => {
+  const real = await original<typeof fs>();
+  return { ...real, openSync: vi.fn(real.openSync) };
+});
+const { openSync } = await import('node:fs');
+const opened = vi.mocked(openSync);
+
+let root: string;
+let dir: string;
+let settings: SettingsReader;
+const put = (name: string, text: string): void => fs.writeFileSync(join(dir, name), text);
+const remove = (name: string): void => fs.rmSync(join(dir, name), { recursive: true });
+const mkfifo = (path: string): void => {
+  execFileSync('mkfifo', [path]);
+};
+/** A clock by which every change is long past, so that what did not change is not read again. */
+const late = (): number => Date.now() + 60_000;
+/** The same, and truly so: what changes after it was asked cannot get the time stamp of what changed before. */
+const muchLater = (): number => {
+  const before = stamp();
+  while (stamp() === before);
+  return late();
+};
+const stamp = (): bigint => {
+  fs.writeFileSync(join(root, 'probe'), 'x');
+  return fs.statSync(join(root, 'probe'), { bigint: true }).ctimeNs;
+};
+
+beforeEach(() => {
+  root = fs.mkdtempSync(join(tmpdir(), 'qmcp-settings-'));
+  dir = join(root, 'etc');
+  fs.mkdirSync(dir);
+  settings = openSettings(dir);
+  opened.mockClear();
+});
+afterEach(() => {
+  fs.rmSync(root, { recursive: true });
+});
+
+describe('the settings', () => {
+  test('of a directory that does not exist are those without any file, until it appears', () => {
+    fs.rmdirSync(dir);
+    expect(settings.current()).toMatchObject({ tierDefault: 'full', complaints: [] });
+    fs.mkdirSync(dir);
+    put('tier-default', 'ro\n');
+    expect(settings.current().tierDefault).toBe('ro');
+    fs.rmSync(dir, { recursive: true });
+    expect(settings.current().tierDefault).toBe('full');
+  });
+
+  test.each([
+    ['while changes are young', Date.now],
+    ['when all is long past', muchLater],
+  ])('follow files that appear, change, are replaced and go, %s', (_, now) => {
+    settings = openSettings(dir, now);
+    expect(settings.current().tierDefault).toBe('full');
+    put('tier-default', 'ro\n');
+    expect(settings.current().tierDefault).toBe('ro');
+    put('tier-default', 'full # again\n');
+    expect(settings.current().tierDefault).toBe('full');
+    put('new', 'ro\n');
+    fs.renameSync(join(dir, 'new'), join(dir, 'tier-default'));
+    expect(settings.current().tierDefault).toBe('ro');
+    remove('tier-default');
+    expect(settings.current().tierDefault).toBe('full');
+  });
+
+  test('follow a directory that is exchanged as a whole', () => {
+    put('tier-default', 'full\n');
+    settings = openSettings(dir, muchLater);
+    expect(settings.current().tierDefault).toBe('full');
+    fs.mkdirSync(join(root, 'other'));
+    fs.writeFileSync(join(root, 'other', 'tier-default'), 'ro\n');
+    fs.renameSync(dir, join(root, 'old'));
+    fs.renameSync(join(root, 'other'), dir);
+    expect(settings.current().tierDefault).toBe('ro');
+  });
+
+  test('see a change of the same length however soon it follows the last', () => {
+    put('pool-cap', '1000');
+    for (let cap = 1_000; cap < 1_300; cap += 1) {
+      put('pool-cap', String(cap));
+      expect(settings.current().poolCap).toBe(cap);
+    }
+  });
+
+  test('see an old time put back on a changed file', () => {
+    put('pool-cap', '10');
+    const { atime, mtime } = fs.statSync(join(dir, 'pool-cap'));
+    settings = openSettings(dir, muchLater);
+    expect(settings.current().poolCap).toBe(10);
+    put('pool-cap', '20');
+    fs.utimesSync(join(dir, 'pool-cap'), atime, mtime);
+    expect(settings.current().poolCap).toBe(20);
+  });
+
+  test('are the same object for as long as no content changed', () => {
+    put('tier-default', 'ro\n');
+    put('guarded', '?\n');
+    fs.mkdirSync(join(dir, 'pool-cap'));
+    for (const now of [Date.now, muchLater]) {
+      settings = openSettings(dir, now);
+      const first = settings.current();
+      expect(settings.current()).toBe(first);
+      fs.utimesSync(join(dir, 'tier-default'), 1, 1);
+      put('guarded', '?\n');
+      put('unrelated', 'x');
+      expect(settings.current()).toBe(first);
+      put('guarded', '!\n');
+      expect(settings.current()).not.toBe(first);
+      put('guarded', '?\n');
+    }
+  });
+
+  test('open nothing that did not change, and only what did', () => {
+    for (const name of FILE_NAMES) put(name, '# x\n');
+    settings = openSettings(dir, muchLater);
+    settings.current();
+    expect(opened).toHaveBeenCalledTimes(FILE_NAMES.length);
+    settings.current();
+    expect(opened).toHaveBeenCalledTimes(FILE_NAMES.length);
+    put('guarded', '# y and more\n');
+    settings.current();
+    expect(opened).toHaveBeenCalledTimes(FILE_NAMES.length + 1);
+    expect(opened.mock.lastCall?.[0]).toBe(join(dir, 'guarded'));
+  });
+
+  test('settle: a file is read again while its change is young, and no longer', () => {
+    put('guarded', '# x\n');
+    const changed = Number(fs.statSync(join(dir, 'guarded')).ctimeMs);
+    let now = changed + 999;
+    settings = openSettings(dir, () => now);
+    settings.current();
+    settings.current();
+    expect(opened).toHaveBeenCalledTimes(2);
+    now = changed + 1_002;
+    settings.current();
+    settings.current();
+    settings.current();
+    expect(opened).toHaveBeenCalledTimes(3);
+  });
+});
+
+describe('what stands in the place of a file', () => {
+  const isUnreadable = (why: string): void => {
+    const { enforceMode, complaints } = settings.current();
+    expect(enforceMode).toBe('strict');
+    expect(complaints).toEqual([
+      {
+        file: 'enforce-mode',
+        line: null,
+        sentence: `The file cannot be read: it ${why}. Until it is mended, the mode is strict.`,
+      },
+    ]);
+    // Nothing about it is remembered as good.
+    expect(settings.current().enforceMode).toBe('strict');
+    remove('enforce-mode');
+    expect(settings.current()).toMatchObject({ enforceMode: 'shadow', complaints: [] });
+  };
+
+  test.each([
+    ['while changes are young', Date.now],
+    ['when all is long past', muchLater],
+  ])('is unreadable unless it is a regular file, and never waited for, %s', async (_, now) => {
+    settings = openSettings(dir, now);
+    settings.current();
+    const path = join(dir, 'enforce-mode');
+    fs.mkdirSync(path);
+    isUnreadable('is not a regular file');
+    mkfifo(path);
+    isUnreadable('is not a regular file');
+    fs.symlinkSync('/dev/tty', path);
+    isUnreadable('is not a regular file');
+    fs.symlinkSync('nowhere', path);
+    isUnreadable('is a link to nothing');
+    fs.symlinkSync('enforce-mode', path);
+    isUnreadable('gives ELOOP');
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    isUnreadable('is not a regular file');
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  test('may be a link to a file, which is followed when it changes', () => {
+    fs.writeFileSync(join(root, 'mode'), 'enforce\n');
+    fs.symlinkSync('../mode', join(dir, 'enforce-mode'));
+    settings = openSettings(dir, muchLater);
+    expect(settings.current().enforceMode).toBe('enforce');
+    fs.writeFileSync(join(root, 'mode'), 'shadow\n');
+    expect(settings.current().enforceMode).toBe('shadow');
+    fs.rmSync(join(root, 'mode'));
+    expect(settings.current().enforceMode).toBe('strict');
+    fs.writeFileSync(join(root, 'mode'), 'shadow\n');
+    expect(settings.current().enforceMode).toBe('shadow');
+  });
+
+  test('is read up to a limit', () => {
+    put('enforce-mode', `enforce\n#${'x'.repeat(FILE_BYTES_MAX - 9)}`);
+    expect(settings.current().enforceMode).toBe('enforce');
+    put('enforce-mode', `enforce\n#${'x'.repeat(FILE_BYTES_MAX - 8)}`);
+    isUnreadable(`is larger than ${FILE_BYTES_MAX} bytes`);
+  });
+
+  test('is not waited for if a fifo comes between the look and the opening', () => {
+    put('enforce-mode', 'enforce\n');
+    opened.mockImplementationOnce((path, flags) => {
+      fs.rmSync(path);
+      mkfifo(String(path));
+      return fs.openSync(path, flags);
+    });
+    isUnreadable('is not a regular file');
+  });
+
+  test('that could not be opened once is tried again', () => {
+    put('enforce-mode', 'enforce\n');
+    settings = openSettings(dir, muchLater);
+    opened.mockImplementationOnce(() => {
+      throw Object.assign(new Error('no more files'), { code: 'EMFILE' });
+    });
+    expect(settings.current().complaints[0]?.sentence).toContain('it gives EMFILE.');
+    expect(settings.current()).toMatchObject({ enforceMode: 'enforce', complaints: [] });
+  });
+
+  test('makes every setting strict if it stands in the place of the directory', () => {
+    fs.rmdirSync(dir);
+    fs.writeFileSync(dir, '');
+    expect(settings.current()).toMatchObject({
+      tierDefault: 'ro',
+      enforceMode: 'strict',
+      guarded: { unreadable: true },
+    });
+    expect(settings.current().complaints).toHaveLength(FILE_NAMES.length);
+    fs.rmSync(dir);
+    fs.symlinkSync('nowhere', dir);
+    expect(settings.current().tierDefault).toBe('ro');
+    fs.rmSync(dir);
+    fs.symlinkSync('etc', dir);
+    expect(settings.current().tierDefault).toBe('ro');
+    fs.rmSync(dir);
+    fs.mkdirSync(dir);
+    expect(settings.current().tierDefault).toBe('full');
+  });
+});
+
+test('asking for unchanged settings takes less than 100 µs, with all files there and with none', () => {
+  for (const text of [null, '# x\n']) {
+    if (text !== null) for (const name of FILE_NAMES) put(name, text);
+    settings = openSettings(dir, late);
+    const times = Array.from({ length: 400 }, () => {
+      const start = process.hrtime.bigint();
+      settings.current();
+      return Number(process.hrtime.bigint() - start) / 1_000;
+    });
+    expect(times.sort((a, b) => a - b)[200]).toBeLessThan(100);
+  }
+});
