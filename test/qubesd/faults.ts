@@ -91,7 +91,8 @@ export class Faults {
       const single = [...this.#planned.keys()].filter((pattern) => pattern.startsWith('admin.vm.property.Get+'));
       patterns.push(...single.filter((pattern) => pattern.endsWith(`@${name}`)));
     }
-    for (const pattern of patterns) {
+    // A call without argument matches the same pattern twice; it counts once.
+    for (const pattern of new Set(patterns)) {
       const plan = this.#planned.get(pattern);
       if (plan === undefined || plan.skip-- > 0) continue;
       return plan.failure === 'empty' ? 'empty' : { exception: plan.failure };
