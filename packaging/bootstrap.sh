@@ -73,9 +73,10 @@ dnf_install() { "${as_root[@]}" dnf install -y --setopt=install_weak_deps=False 
 
 system_packages() {
   local manager build screen missing
-  if command -v apt-get >/dev/null && [ -e /etc/debian_version ]; then
+  # Debian offers dnf and Fedora offers apt-get, so what counts is which of them knows itself to be installed.
+  if dpkg-query -W dpkg >/dev/null 2>&1; then
     manager=apt build=$apt_build screen=$apt_screen
-  elif command -v dnf >/dev/null; then
+  elif rpm -q rpm >/dev/null 2>&1; then
     manager=dnf build=$dnf_build screen=$dnf_screen
   else
     return 0 # Neither: building node-gtk says what is missing.
@@ -89,8 +90,8 @@ system_packages() {
     as_root=(sudo -n)
     if ! sudo -n true 2>/dev/null; then
       case $manager in
-        apt) stop "system packages are missing. Run this, then the same command again: sudo apt-get install -y --no-install-recommends $missing" ;;
-        dnf) stop "system packages are missing. Run this, then the same command again: sudo dnf install -y $missing" ;;
+        apt) stop "system packages are missing. Run this, then the same command again: sudo apt-get install -y --no-install-recommends ${missing% }" ;;
+        dnf) stop "system packages are missing. Run this, then the same command again: sudo dnf install -y ${missing% }" ;;
       esac
     fi
   fi
