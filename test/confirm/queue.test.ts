@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest';
+import { MAX_WAITING, MAX_WAITING_PER_SOURCE, QuestionQueue } from '../../daemon/confirm/queue.ts';
+
+/** Work that ends when told. */
+const gate = () => {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+};
+
+test('questions run one at a time, in the order of asking, and know whether they waited', async () => {
+  const queue = new QuestionQueue();
+  const seen: string[] = [];
+  const { open, opened } = gate();
+  const first = queue.turn('a', async (waited) => {
+    seen.push(`first ${waited}`);
+    await opened;
+  });
+  const second = queue.turn('b', async (waited) => void seen.push(`second ${waited}`));
+  const third = queue.turn('a', async (waited) => void seen.push(`third ${waited}`));
+  await Promise.resolve();
+  expect(seen).toEqual(['first false']);
+  open();
+  await Promise.all([first, second, third]);
+  expect(seen).toEqual(['first false', 'second true', 'third true']);
+});
+
+test('a source may have so many waiting and no more, while another still may', async () => {
+  const queue = new QuestionQueue();
+  const { open, opened } = gate();
+  const showing = queue.turn('a', () => opened);
+  const waiting = Array.from({ length: MAX_WAITING_PER_SOURCE }, () => queue.turn('a', async () => 'asked'));
+  expect(await queue.turn('a', async () => 'asked')).toBeNull();
+  const other = queue.turn('b', async () => 'asked');
+  open();
+  await showing;
+  expect(await Promise.all([...waiting, other])).toEqual(Array(MAX_WAITING_PER_SOURCE + 1).fill('asked'));
+});
+
+test('so many may wait in all and no more', async () => {
+  const queue = new QuestionQueue();
+  const { open, opened } = gate();
+  const showing = queue.turn('a', () => opened);
+  const waiting = Array.from({ length: MAX_WAITING }, (_, i) => queue.turn(`s${i}`, async () => 'asked'));
+  expect(await queue.turn('one-more', async () => 'asked')).toBeNull();
+  open();
+  await showing;
+  expect(await Promise.all(waiting)).toEqual(Array(MAX_WAITING).fill('asked'));
+  expect(queue.waiting).toBe(0);
+});
+
+test('work that fails passes the turn on', async () => {
+  const queue = new QuestionQueue();
+  await expect(queue.turn('a', () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+  expect(await queue.turn('a', async () => 'asked')).toBe('asked');
+});
+
+test('closing turns away who waits and who comes', async () => {
+  const queue = new QuestionQueue();
+  const { open, opened } = gate();
+  const showing = queue.turn('a', () => opened);
+  const waiting = queue.turn('b', async () => 'asked');
+  queue.close();
+  expect(await waiting).toBeNull();
+  expect(await queue.turn('c', async () => 'asked')).toBeNull();
+  open();
+  await showing;
+});

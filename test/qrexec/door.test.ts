@@ -1,0 +1,199 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import {
+  type Call,
+  type Door,
+  MAX_BODY_BYTES,
+  MAX_CALLS_PER_SOURCE,
+  MAX_CONNECTIONS,
+  NOT_FOUND,
+  openDoor,
+  REFUSAL_TICK_MS,
+  type Reply,
+  SEND_DEADLINE_MS,
+} from '../../daemon/qrexec/door.ts';
+import { exchange, frame, held } from '../broker/caller.ts';
+
+const OK: Reply = { ok: true };
+const REFUSED = `${JSON.stringify(NOT_FOUND)}\n`;
+
+const openedDoor = async (handle: (call: Call) => Reply | Promise<Reply>): Promise<{ door: Door; path: string }> => {
+  const root = mkdtempSync(join(tmpdir(), 'door-'));
+  const path = join(root, 's');
+  const door = openDoor(handle);
+  door.server.listen(path);
+  await once(door.server, 'listening');
+  onTestFinished(async () => {
+    door.server.close();
+    rmSync(root, { recursive: true, force: true });
+  });
+  return { door, path };
+};
+
+/** A handler whose calls wait until they are released. */
+const holding = () => {
+  const waiting: ((reply: Reply) => void)[] = [];
+  const arrived: Call[] = [];
+  const watchers: { count: number; reached: () => void }[] = [];
+  return {
+    arrived,
+    handle: (call: Call) => {
+      arrived.push(call);
+      for (const watcher of watchers) if (arrived.length >= watcher.count) watcher.reached();
+      return new Promise<Reply>((resolve) => waiting.push(resolve));
+    },
+    reached: (count: number) =>
+      arrived.length >= count ? Promise.resolve() : new Promise<void>((reached) => watchers.push({ count, reached })),
+    release: (reply: Reply) => {
+      for (const resolve of waiting.splice(0)) resolve(reply);
+    },
+  };
+};
+
+test('a call is handed on with its service, argument, source and body, and its reply is one line', async () => {
+  const calls: Call[] = [];
+  const { path } = await openedDoor((call) => {
+    calls.push(call);
+    return { ok: true, value: 'é' };
+  });
+  expect(await exchange(path, frame('qmcp.X', { a: 1 }, { source: 'agent', argument: 'b' }))).toBe('{"ok":true,"value":"é"}\n');
+  expect(calls).toEqual([{ service: 'qmcp.X', argument: 'b', source: 'agent', body: { json: { a: 1 } } }]);
+});
+
+test('a frame may arrive byte by byte', async () => {
+  const { path } = await openedDoor((call) => ({ ok: true, got: call.body?.json }));
+  const { socket, closed } = await held(path);
+  for (const byte of frame('qmcp.X', { a: 'b' })) await new Promise((sent) => socket.write(byte, sent));
+  socket.end();
+  expect(await closed).toBe('{"ok":true,"got":{"a":"b"}}\n');
+});
+
+test.each([
+  ['a header that cannot be parsed', 'nonsense\0{}'],
+  ['no NUL at all', 'qmcp.X+ a keyword adminvm'],
+  ['nothing', ''],
+  ['a header without end', 'a'.repeat(4096)],
+])('%s is closed without a byte', async (_, bytes) => {
+  const { path } = await openedDoor(() => OK);
+  expect(await exchange(path, bytes)).toBe('');
+});
+
+test('a body of 64 KiB is read, one byte more is a body that cannot be used', async () => {
+  const { path } = await openedDoor((call) => ({ ok: true, usable: call.body !== null }));
+  const body = (length: number): string => `"${'x'.repeat(length - 2)}"`;
+  expect(await exchange(path, frame('qmcp.X', body(MAX_BODY_BYTES)))).toBe('{"ok":true,"usable":true}\n');
+  expect(await exchange(path, frame('qmcp.X', body(MAX_BODY_BYTES + 1)))).toBe('{"ok":true,"usable":false}\n');
+  expect(await exchange(path, frame('qmcp.X', body(8 * MAX_BODY_BYTES)))).toBe('{"ok":true,"usable":false}\n');
+});
+
+test('a caller that does not end its body is answered when the time to send it is over', async () => {
+  const { path } = await openedDoor((call) => ({ ok: true, usable: call.body !== null }));
+  const { socket, closed } = await held(path);
+  socket.write(frame('qmcp.X', '{}'));
+  const began = performance.now();
+  expect(await closed).toBe('{"ok":true,"usable":false}\n');
+  expect(performance.now() - began).toBeGreaterThan(SEND_DEADLINE_MS - 50);
+});
+
+test('a caller that never sends a header is closed without a byte when the time to send is over', async () => {
+  const { path } = await openedDoor(() => OK);
+  const { closed } = await held(path);
+  expect(await closed).toBe('');
+});
+
+test('the connection is closed fully after the reply, even where the caller keeps its side open', async () => {
+  const { path } = await openedDoor(() => OK);
+  const { socket, closed } = await held(path);
+  socket.removeAllListeners('end');
+  socket.end(frame('qmcp.X', {}));
+  expect(await closed).toBe('{"ok":true}\n');
+});
+
+test('a source holds as many calls as its limit; one more is refused at its tick while another source is served', async () => {
+  const calls = holding();
+  const { path } = await openedDoor((call) => (call.source === 'other' ? OK : calls.handle(call)));
+  const pending = Array.from({ length: MAX_CALLS_PER_SOURCE }, () => exchange(path, frame('qmcp.X', {})));
+  await calls.reached(MAX_CALLS_PER_SOURCE);
+  expect(await exchange(path, frame('qmcp.X', {}))).toBe(REFUSED);
+  expect(await exchange(path, frame('qmcp.X', {}, { source: 'other' }))).toBe('{"ok":true}\n');
+  expect(calls.arrived).toHaveLength(MAX_CALLS_PER_SOURCE);
+  calls.release(OK);
+  expect(new Set(await Promise.all(pending))).toEqual(new Set(['{"ok":true}\n']));
+  expect(await exchange(path, frame('qmcp.X', {}, { source: 'other' }))).toBe('{"ok":true}\n');
+});
+
+test('a surplus call that gets a place before its tick is served', async () => {
+  let free = (_: Reply): void => {};
+  let count = 0;
+  const { path } = await openedDoor(() => {
+    count += 1;
+    if (count < MAX_CALLS_PER_SOURCE) return new Promise<Reply>(() => {});
+    if (count > MAX_CALLS_PER_SOURCE) return { ok: true, served: true };
+    return new Promise<Reply>((resolve) => {
+      free = resolve;
+    });
+  });
+  for (let i = 0; i < MAX_CALLS_PER_SOURCE; i++) void exchange(path, frame('qmcp.X', {})).catch(() => {});
+  while (count < MAX_CALLS_PER_SOURCE) await new Promise((resolve) => setImmediate(resolve));
+  const { socket, closed } = await held(path);
+  socket.end(frame('qmcp.X', {}));
+  await new Promise((resolve) => setImmediate(resolve));
+  free(OK);
+  expect(await closed).toBe('{"ok":true,"served":true}\n');
+});
+
+test('hanging up does not make room: the work of a caller that left keeps its place until it ends', async () => {
+  const calls = holding();
+  const { path, door } = await openedDoor(calls.handle);
+  const callers = await Promise.all(Array.from({ length: MAX_CALLS_PER_SOURCE }, () => held(path)));
+  for (const { socket } of callers) socket.end(frame('qmcp.X', {}));
+  await calls.reached(MAX_CALLS_PER_SOURCE);
+  for (const { socket } of callers) socket.destroy();
+  expect(await exchange(path, frame('qmcp.X', {}))).toBe(REFUSED);
+  calls.release(OK);
+  while (door.calls() > 0) await new Promise((resolve) => setImmediate(resolve));
+  const again = exchange(path, frame('qmcp.X', {}));
+  await calls.reached(MAX_CALLS_PER_SOURCE + 1);
+  calls.release(OK);
+  expect(await again).toBe('{"ok":true}\n');
+});
+
+test('a connection over the limit in all is refused at once, and served again when there is room', async () => {
+  const { path, door } = await openedDoor(() => OK);
+  const idle = await Promise.all(Array.from({ length: MAX_CONNECTIONS }, () => held(path)));
+  while (door.calls() < MAX_CONNECTIONS) await new Promise((resolve) => setImmediate(resolve));
+  expect(await exchange(path, frame('qmcp.X', {}))).toBe(REFUSED);
+  for (const { socket } of idle) socket.destroy();
+  while (door.calls() > 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(await exchange(path, frame('qmcp.X', {}))).toBe('{"ok":true}\n');
+});
+
+test('a refusal leaves on the tick and not before, however soon it was decided; an answer leaves at once', async () => {
+  const { path } = await openedDoor((call) => (call.argument === 'ok' ? OK : NOT_FOUND));
+  await exchange(path, frame('qmcp.X', {}, { argument: 'ok' }));
+  const timed = async (argument: string): Promise<number> => {
+    const began = performance.now();
+    await exchange(path, frame('qmcp.X', {}, { argument }));
+    return performance.now() - began;
+  };
+  expect(await timed('no')).toBeGreaterThan(REFUSAL_TICK_MS - 2);
+  const fastest = Math.min(await timed('ok'), await timed('ok'), await timed('ok'), await timed('ok'), await timed('ok'));
+  expect(fastest).toBeLessThan(REFUSAL_TICK_MS);
+});
+
+test('closing answers what is worked on and drops frames that are incomplete', async () => {
+  const calls = holding();
+  const { path, door } = await openedDoor(calls.handle);
+  const incomplete = await held(path);
+  incomplete.socket.write('qmcp.X+ a keyword adminvm\0{');
+  const working = exchange(path, frame('qmcp.X', {}));
+  await calls.reached(1);
+  const closing = door.close();
+  expect(await incomplete.closed).toBe('');
+  calls.release(OK);
+  expect(await working).toBe('{"ok":true}\n');
+  await closing;
+});
