@@ -246,6 +246,38 @@ describe('a guarded qube', () => {
     }
   });
 
+  test('is guarded by its tag in the roles that a call changes, and by the list in all', () => {
+    const takenFrom: string[] = [];
+    for (const [service, { access, roles, actions }] of SERVICES) {
+      if (access === 'read' || service.startsWith('admin.vm.tag.')) continue;
+      for (const guardedRole of roles.keys()) {
+        const verdict = (by: 'tag' | 'list') =>
+          decide({
+            service,
+            action: [...actions.keys()][0] ?? '',
+            attributes: {},
+            roles: Object.fromEntries(
+              [...roles.keys()].map((role) => {
+                const isGuarded = role === guardedRole;
+                const tags = ['ai-managed', 'ai-full', ...(isGuarded && by === 'tag' ? ['qmcp-guarded'] : [])];
+                return [role, { tags: new Set(tags), guarded: isGuarded && by === 'list' }];
+              }),
+            ),
+            settings: decisive(parseSettings(new Map([['consent-policy', { kind: 'text', text: '' }]]))),
+          });
+        expect(verdict('list')).toEqual(ask('guarded'));
+        if (verdict('tag').kind === 'allow') takenFrom.push(`${service} ${guardedRole}`);
+        else expect(verdict('tag')).toEqual(ask('guarded'));
+      }
+    }
+    expect(takenFrom).toEqual([
+      'qmcp.SpawnAIManagedQube template',
+      'qmcp.SpawnDisposableAIManaged dvmt',
+      'qmcp.CloneAIManagedQube source',
+      'qubes.Filecopy source',
+    ]);
+  });
+
   test('is known by its uuid under another name', () => {
     expect(setProperty({ guarded: uuidOf('ai-full1') }, 'ai-full1', 'memory', 800)).toEqual(ask('guarded'));
     expect(setProperty({ guarded: uuidOf('ai-idle') }, 'ai-full1', 'memory', 800)).toEqual(allow('ladder'));
