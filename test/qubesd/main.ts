@@ -23,5 +23,6 @@ const fleet = values.fleet
   ? await readFleet(values.fleet).catch((error: unknown) => fail(`Cannot use the fleet ${values.fleet}: ${error}`))
   : FLEET_F0;
 const qubesd = await startQubesd({ path, fleet });
+qubesd.recording = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void qubesd.stop());
 process.stdout.write(`simulated qubesd ready: ${qubesd.world.qubes.size} qubes on ${path}\n`);

@@ -69,6 +69,8 @@ export class Qubesd {
   readonly streams: EventStreams;
   /** Every call in order of arrival, including those that failed. */
   calls: RecordedCall[] = [];
+  /** Whether `calls` grows; a simulation that runs for long and that nobody asks keeps nothing. */
+  recording = true;
   /** Failures of the simulation itself; a test that ends with any of them has proved nothing. */
   readonly errors: unknown[] = [];
   /** Runs before each call is performed; a fault that it injects can hit the call. */
@@ -212,7 +214,7 @@ export class Qubesd {
     const text = payload.toString('latin1');
     const row: CallRow = text === '' ? [key, name] : [key, name, text];
     const call = { row, method, arg, name, rawDest: dest, source, payload: text };
-    this.calls.push(call);
+    if (this.recording) this.calls.push(call);
     const isFor = (wanted: { method: string; name: string | undefined }): boolean =>
       (wanted.method === method || wanted.method === key) && (wanted.name ?? name) === name;
     const found = this.#awaited.filter(isFor);
