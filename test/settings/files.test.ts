@@ -129,6 +129,10 @@ describe('a file of one value', () => {
     const [complaint] = parse('tier-default', `\x1b[2J\u009b\u202e\x07${'x'.repeat(5_000)}`).complaints;
     expect(complaint?.sentence).toMatch(/^[\x20-\x7e]+$/);
     expect(complaint?.sentence.length).toBeLessThan(250);
+    const quote = (length: number) =>
+      parse('tier-default', 'x'.repeat(length)).complaints[0]?.sentence.split(' is ')[0];
+    expect(quote(40)).toBe(`'${'x'.repeat(40)}'`);
+    expect(quote(41)).toBe(`'${'x'.repeat(40)}'...`);
   });
 });
 

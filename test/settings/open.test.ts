@@ -9,9 +9,9 @@ import { FILE_BYTES_MAX, openSettings, type SettingsReader } from '../../daemon/
 
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof fs>();
-  return { ...real, openSync: vi.fn(real.openSync) };
+  return { ...real, openSync: vi.fn(real.openSync), statSync: vi.fn(real.statSync) };
 });
-const { openSync } = await import('node:fs');
+const { openSync, statSync } = await import('node:fs');
 const opened = vi.mocked(openSync);
 
 let root: string;
@@ -41,6 +41,7 @@ beforeEach(() => {
   fs.mkdirSync(dir);
   settings = openSettings(dir);
   opened.mockClear();
+  vi.mocked(statSync).mockClear();
 });
 afterEach(() => {
   fs.rmSync(root, { recursive: true });
@@ -134,15 +135,23 @@ describe('the settings', () => {
     expect(opened.mock.lastCall?.[0]).toBe(join(dir, 'guarded'));
   });
 
+  test('look at the directory alone where no file was and nothing changed', () => {
+    settings = openSettings(dir, late);
+    settings.current();
+    vi.mocked(statSync).mockClear();
+    settings.current();
+    expect(vi.mocked(statSync).mock.calls.map(([path]) => path)).toEqual([dir]);
+  });
+
   test('settle: a file is read again while its change is young, and no longer', () => {
     put('guarded', '# x\n');
-    const changed = Number(fs.statSync(join(dir, 'guarded')).ctimeMs);
-    let now = changed + 999;
+    const changed = Number(fs.statSync(join(dir, 'guarded'), { bigint: true }).ctimeMs);
+    let now = changed + 1_000;
     settings = openSettings(dir, () => now);
     settings.current();
     settings.current();
     expect(opened).toHaveBeenCalledTimes(2);
-    now = changed + 1_002;
+    now = changed + 1_001;
     settings.current();
     settings.current();
     settings.current();
@@ -188,6 +197,15 @@ describe('what stands in the place of a file', () => {
     await new Promise<void>((resolve) => server.listen(path, resolve));
     isUnreadable('is not a regular file');
     await new Promise((resolve) => server.close(resolve));
+  });
+
+  test('is complained about anew when it is unreadable for another reason', () => {
+    fs.mkdirSync(join(dir, 'enforce-mode'));
+    const first = settings.current();
+    remove('enforce-mode');
+    fs.symlinkSync('nowhere', join(dir, 'enforce-mode'));
+    expect(settings.current()).not.toBe(first);
+    expect(settings.current().complaints[0]?.sentence).toContain('is a link to nothing');
   });
 
   test('may be a link to a file, which is followed when it changes', () => {
