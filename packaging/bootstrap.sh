@@ -178,7 +178,7 @@ node_gtk() {
   local stamp=node_modules/node-gtk/lib/binding/built-for wanted
   wanted=$(node -p "['Node', process.version, 'ABI', process.versions.modules, 'node-gtk', require('node-gtk/package.json').version].join(' ')")
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    step "Building node-gtk from source for Node $(node --version) (about 40 s)" build_node_gtk
+    step "Building node-gtk from source for Node $(node --version) (about a minute)" build_node_gtk
     step 'Loading GTK 3 by node-gtk' load_gtk
     printf '%s\n' "$wanted" >"$stamp"
   fi

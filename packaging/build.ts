@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type BuildOptions, build as esbuild, type Metafile } from 'esbuild';
+import { type BuildOptions, build as esbuild, formatMessages, type Metafile } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -58,7 +58,9 @@ const entryExists = ({ entry }: Bundle): boolean => {
 };
 
 const bundleInto = async (bundle: Bundle): Promise<Metafile> => {
-  const { outputFiles, metafile } = await esbuild({ ...optionsFor(bundle), write: false, metafile: true });
+  const { outputFiles, metafile, warnings } = await esbuild({ ...optionsFor(bundle), write: false, metafile: true });
+  // For example import.meta in a CommonJS bundle: it builds, and is undefined where it runs.
+  if (warnings.length > 0) throw new Error((await formatMessages(warnings, { kind: 'warning' })).join(''));
   const code = outputFiles[0]?.text ?? '';
   await writeIfChanged(bundle.outfile, code.startsWith('#!') ? code : shebang + code, 0o755);
   return metafile;
