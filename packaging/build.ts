@@ -4,7 +4,7 @@
  */
 
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build as esbuild, formatMessages, type Metafile } from 'esbuild';
@@ -72,7 +72,8 @@ const writeIfChanged = async (path: string, text: string, mode: number): Promise
   if ((await readFile(target, 'utf8').catch(() => undefined)) === text) return;
   const unfinished = `${target}.${process.pid}`;
   await mkdir(dirname(target), { recursive: true });
-  await writeFile(unfinished, text, { mode });
+  await writeFile(unfinished, text);
+  await chmod(unfinished, mode); // Whatever the umask is.
   await rename(unfinished, target);
 };
 
