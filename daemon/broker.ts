@@ -53,8 +53,8 @@ export class Broker {
   };
 
   #read(service: ReadService, json: unknown, caller: Caller): Reply | Promise<Reply> {
-    const { fleet, admin, stopping } = this.#parts;
-    return service.answer(json, { fleet, admin, settings: this.#parts.settings.current(), caller, stopping });
+    const { fleet, admin, now, stopping } = this.#parts;
+    return service.answer(json, { fleet, admin, settings: this.#parts.settings.current(), caller, now, stopping });
   }
 
   async #change(service: ChangeService, json: unknown, caller: Caller): Promise<Reply> {

@@ -51,4 +51,9 @@ export const PLATFORM_PROPERTIES: ReadonlySet<string> = new Set([
 ]);
 
 /** Values that change with the running qube and without an event about it: never served from the view. */
-export const VOLATILE_PROPERTIES: ReadonlySet<string> = new Set(['start_time', 'stubdom_xid', 'xid', 'backup_timestamp']);
+export const VOLATILE_PROPERTIES: ReadonlySet<string> = new Set([
+  'start_time',
+  'stubdom_xid',
+  'xid',
+  'backup_timestamp',
+]);

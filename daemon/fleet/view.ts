@@ -8,6 +8,8 @@ import { isManaged, type PowerState, type Qube, UMBRELLA } from '../qube.ts';
 import type { Admin, PropertyValue, Row } from '../qubesadmin/admin.ts';
 import type { EventSink } from '../qubesadmin/events.ts';
 import { AdminError, type AdminEvent } from '../qubesadmin/wire.ts';
+import { readQube } from './live.ts';
+import { shared } from './shared.ts';
 
 /** A qube of the view. Properties are held for managed qubes only, and are null where GetAll could not be read. */
 export interface ViewedQube extends Omit<Qube, 'state'> {
@@ -27,7 +29,14 @@ const READERS = 8;
 const READ_TRIES = 3;
 
 /** States that go over into others without an event. */
-const UNSETTLED: ReadonlySet<ViewedQube['state']> = new Set(['Transient', 'Halting', 'Dying', 'Crashed', 'NA', 'unknown']);
+const UNSETTLED: ReadonlySet<ViewedQube['state']> = new Set([
+  'Transient',
+  'Halting',
+  'Dying',
+  'Crashed',
+  'NA',
+  'unknown',
+]);
 /** Events that announce what may yet be vetoed, or change nothing that the view holds. */
 const IDLE_EVENT = /^(?:[a-z-]+-pre-|device-list-change:|domain-is-fully-usable)/;
 /** Features are not held, but qubesd computes some default properties from them. */
@@ -47,9 +56,13 @@ export class FleetView implements EventSink {
   #served: { readonly changes: number; readonly snapshot: Snapshot } | null = null;
   #reading: Promise<void> | null = null;
   readonly #watchers = new Set<(name: string | null) => void>();
+  readonly #followers = new Set<(event: AdminEvent | null) => void>();
+  /** The qube of this name as qubesd has it now (`readQube`). However many ask, one reading of a name runs at a time. */
+  readonly live: (name: QubeName) => Promise<Qube | null>;
 
   constructor(admin: Admin) {
     this.#admin = admin;
+    this.live = shared((name: QubeName) => readQube(admin, name));
   }
 
   // ---- the stream
@@ -67,9 +80,15 @@ export class FleetView implements EventSink {
     this.#stale.clear();
     this.#changesOf.clear();
     for (const watcher of this.#watchers) watcher(null);
+    for (const follower of this.#followers) follower(null);
   }
 
-  event({ subject, event, details }: AdminEvent): void {
+  event(event: AdminEvent): void {
+    this.#heed(event);
+    for (const follower of this.#followers) follower(event);
+  }
+
+  #heed({ subject, event, details }: AdminEvent): void {
     if (IDLE_EVENT.test(event)) return;
     if (!POWER_EVENT.test(event)) this.#defaults += 1;
     if (FEATURE_EVENT.test(event)) return;
@@ -107,13 +126,21 @@ export class FleetView implements EventSink {
     return () => this.#watchers.delete(watcher);
   }
 
+  /** Calls back with every event of the machine, and with null when the stream is lost. Returns how to stop that. */
+  follow(follower: (event: AdminEvent | null) => void): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
   get isStanding(): boolean {
     return this.#standing;
   }
 
   /** The picture as it is held, where nothing of it needs reading again; null otherwise. Makes no Admin API call. */
   peek(): Snapshot | null {
-    return this.#standing && this.#served?.changes === this.#changes && !this.#hasUnsettled ? this.#served.snapshot : null;
+    return this.#standing && this.#served?.changes === this.#changes && !this.#hasUnsettled
+      ? this.#served.snapshot
+      : null;
   }
 
   /** Whether a default value read with this qube may still be believed. */

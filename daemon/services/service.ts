@@ -31,6 +31,8 @@ export interface Reading {
   readonly admin: Admin;
   readonly settings: Settings;
   readonly caller: Caller;
+  /** Wall clock, milliseconds since 1970. */
+  readonly now: () => number;
   /** Aborted when the broker stops: a reading that waits ends early. */
   readonly stopping: AbortSignal;
 }
