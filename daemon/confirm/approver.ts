@@ -2,11 +2,14 @@
 import { createConnection } from 'node:net';
 import type { Question } from './question.ts';
 
+/** With its newline. */
 export const MAX_ANSWER_BYTES = 16_384;
 /** A person at the machine is either reachable at once or not. */
 const CONNECT_DEADLINE_MS = 2_000;
 
-export type Heard = { readonly line: string } | { readonly silence: 'no dialog' | 'no answer' | 'too long' | 'timeout' | 'withdrawn' };
+export type Heard =
+  | { readonly line: string }
+  | { readonly silence: 'no dialog' | 'no answer' | 'too long' | 'timeout' | 'withdrawn' };
 
 /**
  * Sends the question to the approver at `path` and waits for its one line, for `timeoutMs` milliseconds at most.
@@ -37,11 +40,12 @@ export const askApprover = (path: string, question: Question, timeoutMs: number,
       socket.write(`${JSON.stringify(question)}\n`);
     });
     socket.on('data', (chunk) => {
+      const newline = chunk.indexOf(0x0a);
+      const lineLength = length + (newline < 0 ? chunk.length : newline);
       chunks.push(chunk);
       length += chunk.length;
-      const newline = chunk.indexOf(0x0a);
-      if (newline >= 0) end({ line: Buffer.concat(chunks).toString('utf8', 0, length - chunk.length + newline) });
-      else if (length > MAX_ANSWER_BYTES) end({ silence: 'too long' });
+      if (lineLength >= MAX_ANSWER_BYTES) end({ silence: 'too long' });
+      else if (newline >= 0) end({ line: Buffer.concat(chunks).toString('utf8', 0, lineLength) });
     });
     socket.on('end', () => end({ silence: 'no answer' }));
     socket.on('error', () => end({ silence: length > 0 ? 'no answer' : 'no dialog' }));

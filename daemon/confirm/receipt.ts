@@ -44,7 +44,8 @@ export const checkReceipt = (line: string, question: Question, key: Uint8Array):
   // I5: what the widgets displayed is what was asked.
   if (said.data.shown !== shownHash(question.view.lines)) return no('something else was shown');
   const message = Buffer.from(RECEIPT_CONTEXT + received.data.statement, 'utf8');
-  if (!nacl.sign.detached.verify(message, Buffer.from(received.data.signature, 'base64'), key)) return no('bad signature');
+  if (!nacl.sign.detached.verify(message, Buffer.from(received.data.signature, 'base64'), key))
+    return no('bad signature');
   return { answer: said.data.verdict, freeze: said.data.freeze ?? false, receipt: received.data };
 };
 

@@ -214,7 +214,8 @@ class Connection {
     if (reply.ok) this.#finish(reply);
     else if (!this.#late) this.#refusal = reply;
     // A decision that took longer, as one does that a person made, leaves on a later tick of the same clock.
-    else setTimeout(() => this.#finish(reply), REFUSAL_TICK_MS - ((performance.now() - this.#arrival) % REFUSAL_TICK_MS));
+    else
+      setTimeout(() => this.#finish(reply), REFUSAL_TICK_MS - ((performance.now() - this.#arrival) % REFUSAL_TICK_MS));
   }
 
   #onTick(): void {

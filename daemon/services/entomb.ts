@@ -38,7 +38,8 @@ export const entomb = async (target: Qube, admin: Admin, work: Work): Promise<bo
   try {
     await admin.setTag(dest, tombstoneMarker(seconds));
     // The marker must stand before the umbrella goes: a qube with neither would be nobody's.
-    if (!(await admin.tags(dest)).has(tombstoneMarker(seconds))) throw new AdminError('malformed', null, 'marker not set');
+    if (!(await admin.tags(dest)).has(tombstoneMarker(seconds)))
+      throw new AdminError('malformed', null, 'marker not set');
     for (const tag of doomed) await admin.removeTag(dest, tag);
     const after = await admin.tags(dest);
     if (equal(new Set([...after].filter(isControlled)), new Set([...wanted].filter(isControlled)))) return true;
@@ -56,7 +57,8 @@ const putBack = async (dest: { uuid: Qube['uuid'] }, before: ReadonlySet<string>
   try {
     const now = await admin.tags(dest);
     for (const tag of [...before].filter((tag) => !now.has(tag)).sort()) await admin.setTag(dest, tag);
-    for (const tag of [...now].filter((tag) => isControlled(tag) && !before.has(tag)).sort()) await admin.removeTag(dest, tag);
+    for (const tag of [...now].filter((tag) => isControlled(tag) && !before.has(tag)).sort())
+      await admin.removeTag(dest, tag);
     return equal(await admin.tags(dest), before);
   } catch (error) {
     if (error instanceof AdminError) return false;
@@ -64,4 +66,5 @@ const putBack = async (dest: { uuid: Qube['uuid'] }, before: ReadonlySet<string>
   }
 };
 
-const equal = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean => a.size === b.size && [...a].every((tag) => b.has(tag));
+const equal = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
+  a.size === b.size && [...a].every((tag) => b.has(tag));

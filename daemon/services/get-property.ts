@@ -4,8 +4,8 @@ import { PLATFORM_PROPERTIES, VOLATILE_PROPERTIES } from '../fleet/properties.ts
 import { redacted } from '../fleet/redaction.ts';
 import type { Snapshot, ViewedQube } from '../fleet/view.ts';
 import { isQubeName } from '../names.ts';
-import { isManaged, UMBRELLA } from '../qube.ts';
 import { NOT_FOUND, type Reply, refuse } from '../qrexec/door.ts';
+import { isManaged, UMBRELLA } from '../qube.ts';
 import type { PropertyValue } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Reading, ReadService } from './service.ts';

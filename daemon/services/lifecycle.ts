@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import type { View } from '../confirm/question.ts';
 import type { QubeName } from '../names.ts';
-import type { Qube } from '../qube.ts';
 import { NOT_FOUND, type Refusal, refuse } from '../qrexec/door.ts';
+import type { Qube } from '../qube.ts';
 import type { LifecycleMethod, VolumeInfo } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Settings } from '../settings/settings.ts';
@@ -48,7 +48,12 @@ const VERBS = {
     meaning: 'Its programs are asked to end. It can be started again.',
   },
   start: { method: 'Start', risk: 'change', headline: 'Start ', meaning: 'It runs until it is shut down.' },
-  unpause: { method: 'Unpause', risk: 'change', headline: 'Unpause ', meaning: 'Its programs go on where they stopped.' },
+  unpause: {
+    method: 'Unpause',
+    risk: 'change',
+    headline: 'Unpause ',
+    meaning: 'Its programs go on where they stopped.',
+  },
 } as const satisfies Record<string, Verb>;
 type Action = keyof typeof VERBS;
 

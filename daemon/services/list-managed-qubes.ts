@@ -1,8 +1,8 @@
 // qmcp.ListAIManagedQubes (contract 1.1): every managed qube, sorted by name. The body is not looked at.
 import { redacted } from '../fleet/redaction.ts';
 import type { Snapshot, ViewedQube } from '../fleet/view.ts';
-import { isManaged } from '../qube.ts';
 import { type Reply, refuse } from '../qrexec/door.ts';
+import { isManaged } from '../qube.ts';
 import type { PropertyValue } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Reading, ReadService } from './service.ts';

@@ -22,7 +22,8 @@ export const viewOf = (risk: View['risk'], typeToConfirm: QubeName | null, lines
     for (const part of line) {
       if (typeof part === 'string') text += part;
       else {
-        if (part.label) marks.push({ line: index, start: text.length, end: text.length + part.name.length, label: part.label });
+        if (part.label)
+          marks.push({ line: index, start: text.length, end: text.length + part.name.length, label: part.label });
         text += `${part.name} (${part.label ?? 'label unknown'})`;
       }
     }

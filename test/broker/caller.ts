@@ -1,5 +1,5 @@
 // A caller as qrexec is one: header, body, half-close, then everything that comes back until the full close.
-import { type Socket, createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 
 export interface CallOptions {
   readonly source?: string;
@@ -7,7 +7,11 @@ export interface CallOptions {
 }
 
 /** The bytes that qrexec would send for a call of `service`; a string body goes as it is. */
-export const frame = (service: string, body: unknown, { source = 'mcp-control', argument = '' }: CallOptions = {}): string =>
+export const frame = (
+  service: string,
+  body: unknown,
+  { source = 'mcp-control', argument = '' }: CallOptions = {},
+): string =>
   `${service}+${argument} ${source} keyword adminvm\0${typeof body === 'string' ? body : JSON.stringify(body)}`;
 
 /** Sends chunks, half-closes, resolves with all that came back when the connection is closed. */

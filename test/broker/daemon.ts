@@ -61,7 +61,20 @@ export class Daemon {
   /** Starts (or starts again) and waits for `"msg":"ready"`. */
   async start(flags: readonly string[] = []): Promise<void> {
     const { etc, run, state, log, qubesdPath, tools } = this;
-    const args = ['--etc', etc, '--run', run, '--state', state, '--log', log, '--qubesd', qubesdPath, '--tool-path', tools];
+    const args = [
+      '--etc',
+      etc,
+      '--run',
+      run,
+      '--state',
+      state,
+      '--log',
+      log,
+      '--qubesd',
+      qubesdPath,
+      '--tool-path',
+      tools,
+    ];
     const child = spawn(process.execPath, [PROGRAM, ...args, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.process = child;
     await new Promise<void>((resolve, reject) => {

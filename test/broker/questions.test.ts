@@ -14,7 +14,9 @@ const REMOVE = { name: 'ai-idle', action: 'remove' };
 const REFUSED = { ok: false, error: 'not found' };
 const REMOVED = ['admin.vm.Remove', 'ai-idle'];
 
-const asking = async (files: Record<string, string> = {}): Promise<{ daemon: Daemon; qubesd: Qubesd; approver: Approver }> => {
+const asking = async (
+  files: Record<string, string> = {},
+): Promise<{ daemon: Daemon; qubesd: Qubesd; approver: Approver }> => {
   const { daemon, qubesd } = await startDaemon({ operatorFiles: { ...ASKING, ...files } });
   const approver = await startApprover(join(daemon.run, 'confirm.sock'));
   daemon.operatorFile('confirm.pub', `${approver.publicKey}\n`);
@@ -63,7 +65,10 @@ describe('nothing is done and the reply is the opaque one when the answer', () =
         asked.answer(`${approver.signed(approver.statement(asked.question, 'approved'), { keys: stranger })}\n`),
     ],
     ['is garbage', (asked) => asked.answer('yes\n')],
-    ['is a signed line without its end', (asked, approver) => asked.answer(approver.signed(approver.statement(asked.question, 'approved')))],
+    [
+      'is a signed line without its end',
+      (asked, approver) => asked.answer(approver.signed(approver.statement(asked.question, 'approved'))),
+    ],
     ['never comes because the dialog died', (asked) => asked.answer('')],
     ['is longer than any answer', (asked) => asked.answer('x'.repeat(20_000))],
   ];
@@ -164,7 +169,10 @@ test.each([
 
 test('a call that would be refused anyway raises no question', async () => {
   const { daemon, qubesd, approver } = await asking();
-  expect(await daemon.call(LIFECYCLE, { name: 'ai-work', action: 'remove' })).toEqual({ ok: false, error: 'action failed' });
+  expect(await daemon.call(LIFECYCLE, { name: 'ai-work', action: 'remove' })).toEqual({
+    ok: false,
+    error: 'action failed',
+  });
   expect(await daemon.call(LIFECYCLE, { name: 'vault', action: 'remove' })).toEqual(REFUSED);
   expect(await daemon.call(LIFECYCLE, { name: 'ai-exec1', action: 'remove' })).toEqual(REFUSED);
   expect(approver.questions).toEqual([]);

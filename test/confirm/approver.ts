@@ -16,7 +16,8 @@ export interface Asked {
   readonly gone: Promise<void>;
 }
 
-const shownText = (lines: readonly string[]): string => createHash('sha512').update(lines.join('\n')).digest('base64url');
+const shownText = (lines: readonly string[]): string =>
+  createHash('sha512').update(lines.join('\n')).digest('base64url');
 
 export class Approver {
   readonly keys = nacl.sign.keyPair.fromSeed(randomBytes(32));

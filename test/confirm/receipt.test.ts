@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
 import nacl from 'tweetnacl';
+import { describe, expect, test } from 'vitest';
 import type { Question } from '../../daemon/confirm/question.ts';
 import { checkReceipt, shownHash } from '../../daemon/confirm/receipt.ts';
 import type { Digest, Nonce, QubeName } from '../../daemon/names.ts';
@@ -14,9 +14,15 @@ const question: Question = {
   nonce: 'a'.repeat(64) as Nonce,
   digest: 'b'.repeat(64) as Digest,
   expires_in: 60,
-  view: { lines: ['Remove ai-x (gray)', 'It is gone.'], marks: [], type_to_confirm: 'ai-x' as QubeName, risk: 'destroy' },
+  view: {
+    lines: ['Remove ai-x (gray)', 'It is gone.'],
+    marks: [],
+    type_to_confirm: 'ai-x' as QubeName,
+    risk: 'destroy',
+  },
 };
-const answer = (verdict: string, changes = {}, how = {}) => approver.signed(approver.statement(question, verdict, changes), how);
+const answer = (verdict: string, changes = {}, how = {}) =>
+  approver.signed(approver.statement(question, verdict, changes), how);
 
 describe('a receipt that is in order', () => {
   test.each(['approved', 'denied', 'timeout'])('says %s', (verdict) => {
@@ -65,5 +71,8 @@ describe('an approval is not believed with', () => {
 });
 
 test('a denial may ask to freeze the source', () => {
-  expect(checkReceipt(answer('denied', { freeze: true }), question, key)).toMatchObject({ answer: 'denied', freeze: true });
+  expect(checkReceipt(answer('denied', { freeze: true }), question, key)).toMatchObject({
+    answer: 'denied',
+    freeze: true,
+  });
 });

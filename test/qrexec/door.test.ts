@@ -59,7 +59,9 @@ test('a call is handed on with its service, argument, source and body, and its r
     calls.push(call);
     return { ok: true, value: 'é' };
   });
-  expect(await exchange(path, frame('qmcp.X', { a: 1 }, { source: 'agent', argument: 'b' }))).toBe('{"ok":true,"value":"é"}\n');
+  expect(await exchange(path, frame('qmcp.X', { a: 1 }, { source: 'agent', argument: 'b' }))).toBe(
+    '{"ok":true,"value":"é"}\n',
+  );
   expect(calls).toEqual([{ service: 'qmcp.X', argument: 'b', source: 'agent', body: { json: { a: 1 } } }]);
 });
 
@@ -180,7 +182,13 @@ test('a refusal leaves on the tick and not before, however soon it was decided; 
     return performance.now() - began;
   };
   expect(await timed('no')).toBeGreaterThan(REFUSAL_TICK_MS - 2);
-  const fastest = Math.min(await timed('ok'), await timed('ok'), await timed('ok'), await timed('ok'), await timed('ok'));
+  const fastest = Math.min(
+    await timed('ok'),
+    await timed('ok'),
+    await timed('ok'),
+    await timed('ok'),
+    await timed('ok'),
+  );
   expect(fastest).toBeLessThan(REFUSAL_TICK_MS);
 });
 

@@ -9,7 +9,10 @@ describe('a header is accepted as qrexec writes it', () => {
     ['qmcp.X+ mcp-control keyword adminvm', { service: 'qmcp.X', argument: '', source: 'mcp-control' }],
     ['qmcp.X+my-arg.1 mcp-control keyword adminvm', { service: 'qmcp.X', argument: 'my-arg.1', source: 'mcp-control' }],
     ['qmcp.X+a a name dom0', { service: 'qmcp.X', argument: 'a', source: 'a' }],
-    ['qmcp.X+a_b_c s name uuid:00000000-0000-0000-0000-000000000000', { service: 'qmcp.X', argument: 'a_b_c', source: 's' }],
+    [
+      'qmcp.X+a_b_c s name uuid:00000000-0000-0000-0000-000000000000',
+      { service: 'qmcp.X', argument: 'a_b_c', source: 's' },
+    ],
     ['qmcp.X+a s keyword default', { service: 'qmcp.X', argument: 'a', source: 's' }],
   ])('%s', (text, expected) => expect(header(text)).toEqual(expected));
 
