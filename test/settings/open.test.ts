@@ -40,8 +40,8 @@ beforeEach(() => {
   dir = join(root, 'etc');
   fs.mkdirSync(dir);
   settings = openSettings(dir);
-  opened.mockClear();
-  vi.mocked(statSync).mockClear();
+  opened.mockReset();
+  vi.mocked(statSync).mockReset();
 });
 afterEach(() => {
   fs.rmSync(root, { recursive: true });
@@ -96,11 +96,11 @@ describe('the settings', () => {
 
   test('see an old time put back on a changed file', () => {
     put('pool-cap', '10');
-    const { atime, mtime } = fs.statSync(join(dir, 'pool-cap'));
+    fs.utimesSync(join(dir, 'pool-cap'), 1, 1);
     settings = openSettings(dir, muchLater);
     expect(settings.current().poolCap).toBe(10);
     put('pool-cap', '20');
-    fs.utimesSync(join(dir, 'pool-cap'), atime, mtime);
+    fs.utimesSync(join(dir, 'pool-cap'), 1, 1);
     expect(settings.current().poolCap).toBe(20);
   });
 
@@ -141,6 +141,19 @@ describe('the settings', () => {
     vi.mocked(statSync).mockClear();
     settings.current();
     expect(vi.mocked(statSync).mock.calls.map(([path]) => path)).toEqual([dir]);
+  });
+
+  test.each(['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'])('read a file again for a change of its %s alone', (field) => {
+    put('guarded', '# x\n');
+    settings = openSettings(dir, late);
+    settings.current();
+    expect(opened).toHaveBeenCalledTimes(1);
+    vi.mocked(statSync).mockImplementation(((path: string) => {
+      const stat = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
+      return stat?.isFile() ? Object.assign(stat, { [field]: 0n }) : stat;
+    }) as typeof fs.statSync);
+    settings.current();
+    expect(opened).toHaveBeenCalledTimes(2);
   });
 
   test('settle: a file is read again while its change is young, and no longer', () => {
