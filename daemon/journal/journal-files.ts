@@ -1,6 +1,6 @@
 // The few operations on files that the journal needs, so that tests and the simulation can make each of them fail.
 import { constants } from 'node:fs';
-import { link, lstat, open, rename } from 'node:fs/promises';
+import { link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 
 /** What a path or an open file is at this moment; null where there is nothing. */
 export interface FileIdentity {
@@ -31,6 +31,9 @@ export interface JournalFiles {
   link(from: string, to: string): Promise<void>;
   /** Takes the place of `to`, in one step. */
   rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** The names in a directory. */
+  list(dir: string): Promise<readonly string[]>;
   /** Makes names created or changed in a directory durable. */
   syncDirectory(path: string): Promise<void>;
 }
@@ -51,6 +54,8 @@ export const realFiles: JournalFiles = {
   },
   link,
   rename,
+  unlink,
+  list: (dir) => readdir(dir),
   syncDirectory: async (path) => {
     const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
     try {

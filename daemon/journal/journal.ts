@@ -1,10 +1,14 @@
 // The writer of the journal. Whoever asks for an effect appends and waits: the promise resolves when the record is on
 // disk (I3, I4). Records that arrive while one write runs share the next one, in the order in which they came.
-import { type Draft, draft, type Head, link } from './chain.ts';
-import { type Memory, openAgain, openFirst, type Place } from './establish.ts';
+import { batchOf, type Sealing, type Tip } from './batch.ts';
+import { type Draft, draft } from './chain.ts';
+import { type Memory, type OpeningFinding, openAgain, openFirst } from './establish.ts';
 import { type JournalFiles, realFiles } from './journal-files.ts';
-import type { UnfinishedIntent } from './open-intents.ts';
-import type { Break, Gap, JournalRecord, Torn } from './record.ts';
+import { beginFile, type Place, removeSecondNames } from './new-file.ts';
+import { type OpenIntents, openIntents, type UnfinishedIntent } from './open-intents.ts';
+import type { JournalRecord, SegmentStart } from './record.ts';
+import { compressOldFiles, oldFileName, oldFiles, oldNames, ROTATION, type RotationLimits } from './rotation.ts';
+import { openSeal, type Seal } from './seal.ts';
 import type { Segment } from './segment.ts';
 import { JournalUnavailable, reasonOf } from './unavailable.ts';
 
@@ -12,12 +16,14 @@ import { JournalUnavailable, reasonOf } from './unavailable.ts';
 export const MAX_QUEUED = 4096;
 /** A longer record is refused: nothing the broker has to say comes near it. */
 export const MAX_RECORD_BYTES = 64 * 1024;
-/** One write takes at most this much; the rest waits for the next. */
-export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+/** So long after the first record that no checkpoint covers, one is made. Without news nothing happens at all. */
+export const CHECKPOINT_AFTER_MS = 5 * 60 * 1000;
 
 export interface JournalOptions {
   /** The directory of audit.jsonl, which must exist. */
   readonly dir: string;
+  /** The directory of the key and of the newest checkpoint; without it the journal is chained but not signed. */
+  readonly state?: string;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   /** Monotonic clock, milliseconds. */
@@ -25,6 +31,9 @@ export interface JournalOptions {
   /** /proc/sys/kernel/random/boot_id: which start of the machine the monotonic clock belongs to. */
   readonly bootId: string;
   readonly files?: JournalFiles;
+  readonly rotation?: RotationLimits;
+  /** Runs something once after so many milliseconds; gives what calls it off. */
+  readonly after?: (ms: number, run: () => void) => () => void;
   /** Called when the journal could be opened only after openJournal had returned, or came back after a failure. */
   readonly reopened?: (opening: Opening) => void;
 }
@@ -32,10 +41,11 @@ export interface JournalOptions {
 /** What was found on opening. The findings are journalled already. */
 export interface Opening {
   readonly unfinished: readonly UnfinishedIntent[];
-  readonly findings: readonly (Torn | Break)[];
+  readonly findings: readonly OpeningFinding[];
 }
 
-export type Health = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+/** A warning is about what the journal stands on (its second file, old files); it goes on taking records. */
+export type Health = { readonly ok: true; readonly warning?: string } | { readonly ok: false; readonly reason: string };
 
 export interface Journal {
   /** Resolves with the record's number when it is on disk. Rejects with JournalUnavailable: then it is not in the journal. */
@@ -46,7 +56,7 @@ export interface Journal {
   health(): Health;
   /** Waits for what is queued, and tries to come back where the journal is down. */
   recover(): Promise<Health>;
-  /** Writes what is queued and closes. Afterwards append rejects and note does nothing. */
+  /** Writes what is queued and a checkpoint, and closes. Afterwards append rejects and note does nothing. */
   close(): Promise<void>;
 }
 
@@ -55,28 +65,35 @@ export interface Journal {
  * cannot be written has a bad `health`, refuses every append (I7), and tries again at each.
  */
 export async function openJournal(options: JournalOptions): Promise<{ journal: Journal } & Opening> {
-  const { dir, now, monotonicMs, bootId, files = realFiles } = options;
+  const { dir, now, monotonicMs, bootId, files = realFiles, rotation = ROTATION, after = afterUnreferenced } = options;
+
   let state: State = { kind: 'unopened' };
-  let problem: string | null = null;
+  let seal: Seal | null = null;
+  let open: OpenIntents = openIntents();
   let queue: Entry[] = [];
   let flushing: Promise<void> | null = null;
+  let tidying: Promise<void> = Promise.resolve();
+  let callOff: (() => void) | null = null;
+  let wantsCheckpoint = false;
   let closed = false;
-  let opening: Opening = { unfinished: [], findings: [] };
   let begun = false;
+  let opening: Opening = { unfinished: [], findings: [] };
   const missing = { refused: 0, lost: 0 };
+  const trouble: Trouble = { write: null, anchor: null, tidy: null };
 
-  const snapshot = (record: JournalRecord): Draft => {
-    const snapshot = draft(record, { wallMs: now(), monoMs: monotonicMs(), boot: bootId });
-    if (bytesOf(snapshot) > MAX_RECORD_BYTES) throw new JournalUnavailable('a record is too long for it');
-    return snapshot;
-  };
-  const place: Place = { files, dir, path: `${dir}/audit.jsonl`, now, draft: snapshot };
+  const snapshot = (record: JournalRecord, wallMs = now()): Draft =>
+    draft(record, { wallMs, monoMs: monotonicMs(), boot: bootId });
+  const place: Place = { files, dir, path: `${dir}/audit.jsonl`, now, draft: (record) => snapshot(record) };
+  const sealing: Sealing = { signHead: (head) => (seal as Seal).signer.signHead(head, now()), draft: snapshot };
 
-  const enqueue = (entry: Entry) => {
+  const enqueue = (record: JournalRecord, resolve: Entry['resolve'], refuse: Entry['refuse']) => {
     if (closed) throw new JournalUnavailable('it is closed');
     if (queue.length >= MAX_QUEUED) throw new JournalUnavailable('too many records wait for the disk');
-    queue.push(entry);
-    // The first write starts in this turn of the event loop's end, so that records of one turn share it.
+    const wallMs = now();
+    const draft = snapshot(record, wallMs);
+    if (bytesOf(draft) > MAX_RECORD_BYTES) throw new JournalUnavailable('a record is too long for it');
+    queue.push({ record, wallMs, draft, resolve, refuse });
+    // The write starts when this turn of the event loop ends, so that the records of one turn share it.
     flushing ??= Promise.resolve().then(flush);
   };
 
@@ -87,7 +104,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
         reject(error instanceof JournalUnavailable ? error : new JournalUnavailable(reasonOf(place.path, error)));
       };
       try {
-        enqueue({ draft: snapshot(record), resolve, refuse });
+        enqueue(record, resolve, refuse);
       } catch (error) {
         refuse(error);
       }
@@ -95,7 +112,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
 
   const note = (record: JournalRecord): void => {
     try {
-      enqueue({ draft: snapshot(record), resolve: null, refuse: null });
+      enqueue(record, null, null);
     } catch {
       missing.lost += 1;
     }
@@ -105,52 +122,88 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     let failure: unknown = null;
     try {
       do await writeBatch();
-      while (queue.length > 0);
+      while (queue.length > 0 || wantsCheckpoint);
     } catch (error) {
       failure = error;
       await letGo();
     }
     // From here on without a wait in between: whoever queues next starts the next flush.
     flushing = null;
-    problem = failure === null ? null : reasonOf(place.path, failure);
-    if (problem !== null) refuseAll(new JournalUnavailable(problem));
+    wantsCheckpoint = false;
+    if (failure === null) {
+      trouble.write = null;
+      watchForNews();
+    } else {
+      trouble.write = reasonOf(place.path, failure);
+      refuseAll(new JournalUnavailable(trouble.write));
+    }
   }
 
   async function writeBatch(): Promise<void> {
-    const { segment, head, front } = await writable();
-    const own = [...front, ...gapDrafts(missing, snapshot)];
-    const { batch, lines, bytes, heads } = chain(own, queue, head);
-    if (bytes.length === 0) return;
-    // Taken off the queue before the wait: what arrives during it belongs to the next batch.
-    queue = queue.slice(batch.length);
-    state = { kind: 'writing', segment, head, front, batch, bytes };
+    const { segment, tip, front } = await writable();
+    const isOld = now() - tip.sinceMs >= rotation.ageMs;
+    const isFull = (bytes: number) => segment.acknowledged().size + bytes >= rotation.bytes;
+    const endsSigned = (bytes: number) => wantsCheckpoint || isOld || isFull(bytes);
     const counted = { ...missing };
-    await segment.append(bytes, lines.at(-1) as string);
-    missing.refused -= counted.refused;
-    missing.lost -= counted.lost;
-    state = { kind: 'open', segment, head: heads.at(-1) as Head, front: [] };
-    problem = null;
-    for (const [index, entry] of batch.entries()) entry.resolve?.({ seq: (heads[own.length + index] as Head).seq });
+    const gap = counted.refused + counted.lost > 0 ? [snapshot({ type: 'gap', ...counted })] : [];
+    const own = [...front, ...gap];
+    const batch = batchOf({ own, queue, draftOf, tip, seal: seal === null ? null : sealing, endsSigned });
+    wantsCheckpoint = false;
+    if (batch.bytes.length > 0) {
+      // Taken off the queue before the wait: what arrives during it belongs to the next batch.
+      const taken = queue.slice(0, batch.entries.length);
+      queue = queue.slice(taken.length);
+      state = { kind: 'writing', segment, tip, front, taken, bytes: batch.bytes };
+      await segment.append(batch.bytes, batch.lastLine);
+      missing.refused -= counted.refused;
+      missing.lost -= counted.lost;
+      state = { kind: 'open', segment, tip: batch.tip, front: [] };
+      trouble.write = null;
+      for (const { entry, seq } of batch.entries) {
+        open.see({ ...entry.record, seq, ts: new Date(entry.wallMs).toISOString() });
+        entry.resolve?.({ seq });
+      }
+    }
+    if (batch.signed !== null) {
+      // After the records are acknowledged: the second file is never ahead of the journal, and nobody waits for it.
+      trouble.anchor = await troubleWith(seal?.keep(batch.signed), 'The newest checkpoint cannot be kept');
+    }
+    if (isOld || isFull(0)) await rotate();
   }
 
-  async function writable(): Promise<{ segment: Segment; head: Head; front: readonly Draft[] }> {
+  /** The state in which a batch can be written; opens the journal where it is not. */
+  async function writable(): Promise<Open> {
     if (state.kind === 'open') return state;
-    const found = state.kind === 'lost' ? await openAgain(place, state.memory) : await openFirst(place);
-    const { segment, head, unfinished, findings } = found;
+    if (state.kind === 'writing') throw new Error('two writes to the journal at once');
     const carried = state.kind === 'lost' ? state.front : [];
-    state = { kind: 'open', segment, head, front: [...carried, ...found.front] };
+    let unfinished: UnfinishedIntent[] = [];
+    const found = state.kind === 'lost' ? await openAgain(place, state.memory, open.carry()) : await first();
+    const { segment, tip, findings } = found;
+    const opened: Open = { kind: 'open', segment, tip, front: [...carried, ...found.front] };
+    state = opened;
+    await files.syncDirectory(dir);
     if (begun) options.reopened?.({ unfinished, findings });
     else opening = { unfinished, findings };
-    return state;
+    return opened;
+
+    async function first() {
+      if (options.state !== undefined) seal ??= await openSeal(options.state, dir);
+      const found = await openFirst(place, seal);
+      open = found.open;
+      unfinished = open.list();
+      tidy();
+      return found;
+    }
   }
 
   /** After a failure: closes the file, remembers where it ended, and puts what was being written back into the queue. */
   async function letGo(): Promise<void> {
     if (state.kind !== 'writing' && state.kind !== 'open') return;
-    const { segment, head, front } = state;
-    if (state.kind === 'writing') queue = [...state.batch, ...queue];
+    const { segment, tip, front } = state;
+    if (state.kind === 'writing') queue = [...state.taken, ...queue];
     const unacknowledged = state.kind === 'writing' ? state.bytes : Buffer.alloc(0);
-    state = { kind: 'lost', memory: { ...segment.acknowledged(), head, unacknowledged }, front };
+    const memory: Memory = { ...segment.acknowledged(), tip, unacknowledged };
+    state = { kind: 'lost', memory, front };
     await segment.close().catch(() => {});
   }
 
@@ -161,24 +214,76 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     for (const entry of refused) entry.refuse?.(refusal);
   }
 
-  const settle = async (): Promise<void> => {
-    await flushing;
-    if (problem === null) return;
-    flushing ??= flush();
-    await flushing;
+  async function rotate(): Promise<void> {
+    if (state.kind !== 'open') return;
+    const { segment, tip, front } = state;
+    // A file that holds nothing but its opener is not followed by another, whatever the limits say.
+    if (tip.head.seq <= tip.firstSeq) return;
+    await removeSecondNames(place, oldNames(await files.list(dir)));
+    const previous = oldFileName(tip.firstSeq, tip.head.seq);
+    const opener: SegmentStart = { type: 'segment', previous, open: open.carry() };
+    const next = await beginFile(place, opener, tip.head, previous);
+    state = { kind: 'open', ...next, front };
+    await segment.close().catch(() => {});
+    await files.syncDirectory(dir);
+    tidy();
+  }
+
+  /** Compresses old files, and removes the oldest of too many once the journal says so. One run after the other. */
+  function tidy(): void {
+    tidying = tidying.then(async () => {
+      trouble.tidy = await troubleWith(tidyOnce(), 'Old files of the journal cannot be compressed or removed');
+    });
+  }
+
+  async function tidyOnce(): Promise<void> {
+    await compressOldFiles(dir);
+    const old = oldFiles(await files.list(dir));
+    for (const { name, first, last } of old.slice(0, Math.max(0, old.length - rotation.keep))) {
+      if (closed) return;
+      await append({ type: 'pruned', file: name, first_seq: first, last_seq: last });
+      await files.unlink(`${dir}/${name}`);
+    }
+  }
+
+  /** Arms the one timer while there is something that no checkpoint covers, and only then. */
+  function watchForNews(): void {
+    const hasNews = seal !== null && !closed && state.kind === 'open' && state.tip.unsigned > 0;
+    if (hasNews && callOff === null) {
+      callOff = after(CHECKPOINT_AFTER_MS, () => {
+        callOff = null;
+        wantsCheckpoint = true;
+        flushing ??= flush();
+      });
+    } else if (!hasNews) {
+      callOff?.();
+      callOff = null;
+    }
+  }
+
+  const health = (): Health => {
+    if (trouble.write !== null) return { ok: false, reason: trouble.write };
+    const warning = trouble.anchor ?? trouble.tidy;
+    return warning === null ? { ok: true } : { ok: true, warning };
   };
 
   const recover = async (): Promise<Health> => {
-    if (!closed) await settle();
+    await flushing;
+    if (trouble.write !== null && !closed) {
+      flushing ??= flush();
+      await flushing;
+    }
     return health();
   };
-
-  const health = (): Health => (problem === null ? { ok: true } : { ok: false, reason: problem });
 
   const close = async (): Promise<void> => {
     if (closed) return;
     closed = true;
-    await settle();
+    await flushing;
+    wantsCheckpoint = seal !== null;
+    flushing ??= flush();
+    await flushing;
+    await tidying;
     if (state.kind === 'open') await state.segment.close();
   };
 
@@ -188,50 +293,51 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   return { journal: { append, note, health, recover, close }, ...opening };
 }
 
+interface Open {
+  readonly kind: 'open';
+  readonly segment: Segment;
+  readonly tip: Tip;
+  /** Records of the journal's own that are still to be written, before anything else. */
+  readonly front: readonly Draft[];
+}
+
 type State =
   | { readonly kind: 'unopened' }
-  | { readonly kind: 'open'; readonly segment: Segment; readonly head: Head; readonly front: readonly Draft[] }
-  | {
-      readonly kind: 'writing';
-      readonly segment: Segment;
-      readonly head: Head;
-      readonly front: readonly Draft[];
-      readonly batch: readonly Entry[];
-      readonly bytes: Buffer;
-    }
+  | Open
+  | (Omit<Open, 'kind'> & { readonly kind: 'writing'; readonly taken: readonly Entry[]; readonly bytes: Buffer })
   | { readonly kind: 'lost'; readonly memory: Memory; readonly front: readonly Draft[] };
 
 /** A record in the queue. Notes have nobody to tell. */
 interface Entry {
+  readonly record: JournalRecord;
+  readonly wallMs: number;
   readonly draft: Draft;
   readonly resolve: ((written: { seq: number }) => void) | null;
   readonly refuse: ((error: JournalUnavailable) => void) | null;
 }
 
-/** The lines of the journal's own records and of as much of the queue as fits into one write. */
-function chain(own: readonly Draft[], queue: readonly Entry[], head: Head) {
-  const heads: Head[] = [];
-  const lines: string[] = [];
-  let length = 0;
-  let at = head;
-  const add = (draft: Draft) => {
-    const linked = link(draft, at);
-    at = linked.head;
-    heads.push(at);
-    lines.push(linked.line);
-    length += linked.line.length;
-  };
-  for (const draft of own) add(draft);
-  const batch: Entry[] = [];
-  for (const entry of queue) {
-    if (length >= MAX_BATCH_BYTES) break;
-    add(entry.draft);
-    batch.push(entry);
-  }
-  return { batch, heads, lines: lines.map((line) => line.slice(0, -1)), bytes: Buffer.from(lines.join('')) };
+/** Sentences about what does not work now, each null while it does. */
+interface Trouble {
+  write: string | null;
+  anchor: string | null;
+  tidy: string | null;
 }
 
-const gapDrafts = (missing: Pick<Gap, 'refused' | 'lost'>, snapshot: (record: Gap) => Draft): Draft[] =>
-  missing.refused + missing.lost > 0 ? [snapshot({ type: 'gap', ...missing })] : [];
+const draftOf = (entry: Entry): Draft => entry.draft;
 
 const bytesOf = (draft: Draft): number => draft.reduce((sum, member) => sum + Buffer.byteLength(member.text) + 1, 0);
+
+async function troubleWith(work: Promise<void> | undefined, what: string): Promise<string | null> {
+  try {
+    await work;
+    return null;
+  } catch (error) {
+    return `${what}: ${error instanceof Error ? error.message : String(error)}.`;
+  }
+}
+
+/** A timer that does not keep the process alive. */
+function afterUnreferenced(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms).unref();
+  return () => clearTimeout(timer);
+}

@@ -1,18 +1,22 @@
 // Which intents have no outcome yet (I4). Fed with every record in order; pure but for its own map.
 import { z } from 'zod';
-import type { ChainedRecord } from './chain.ts';
-import type { Intent } from './record.ts';
+import type { CarriedIntent, Intent } from './record.ts';
 
 /** An intent as read back from the journal, with the number and time of its record. */
 export type UnfinishedIntent = Intent & { readonly seq: number; readonly ts: string };
+
+/** What of a record is looked at here; any chained record has it. */
+export type Seen = Readonly<Record<string, unknown>> & {
+  readonly type: string;
+  readonly seq: number;
+  readonly ts: string;
+};
 
 // The chain vouches for the records; a field of an odd shape (another version wrote it) must not hide the intent itself.
 const TEXT = z.string().catch('?');
 const SCALAR = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 const INTENT = z.object({
-  type: z.literal('intent'),
-  seq: z.number(),
-  ts: z.string(),
+  type: z.literal('intent').catch('intent'),
   call: z.number().catch(0),
   source: TEXT,
   principal: TEXT,
@@ -23,11 +27,19 @@ const INTENT = z.object({
   digest: TEXT,
   nonce: z.string().nullable().catch(null),
 });
+const CARRIED = z
+  .array(z.object({ seq: z.number(), ts: TEXT, current: z.boolean().catch(false), intent: INTENT }))
+  .catch([]);
+
+/** More than the broker can have in flight at any time; beyond it the oldest are no longer carried into a new file. */
+export const MAX_CARRIED = 512;
 
 export interface OpenIntents {
-  see(record: ChainedRecord): void;
+  see(record: Seen): void;
   /** Those still open, oldest first. */
   list(): UnfinishedIntent[];
+  /** The same for the first record of a new file. */
+  carry(): CarriedIntent[];
 }
 
 /**
@@ -36,26 +48,37 @@ export interface OpenIntents {
  * the newest open intent of its call.
  */
 export function openIntents(): OpenIntents {
-  const open = new Map<number, ChainedRecord>();
+  const open = new Map<number, UnfinishedIntent>();
   let ofThisStart = new Map<unknown, number[]>();
+
+  const add = (intent: UnfinishedIntent, current: boolean) => {
+    open.set(intent.seq, intent);
+    if (!current) return;
+    const seqs = ofThisStart.get(intent.call);
+    if (seqs === undefined) ofThisStart.set(intent.call, [intent.seq]);
+    else seqs.push(intent.seq);
+  };
 
   return {
     see(record) {
+      const { seq, ts } = record;
       switch (record.type) {
         case 'start':
           ofThisStart = new Map();
           break;
-        case 'intent': {
-          open.set(record.seq, record);
-          const seqs = ofThisStart.get(record.call);
-          if (seqs === undefined) ofThisStart.set(record.call, [record.seq]);
-          else seqs.push(record.seq);
+        case 'segment':
+        case 'break':
+          open.clear();
+          ofThisStart = new Map();
+          for (const { current, intent, ...at } of CARRIED.parse(record.open)) add({ ...intent, ...at }, current);
           break;
-        }
+        case 'intent':
+          add({ ...INTENT.parse(record), seq, ts }, true);
+          break;
         case 'outcome': {
           const seqs = ofThisStart.get(record.call);
-          const seq = seqs?.pop();
-          if (seq !== undefined) open.delete(seq);
+          const closed = seqs?.pop();
+          if (closed !== undefined) open.delete(closed);
           if (seqs?.length === 0) ofThisStart.delete(record.call);
           break;
         }
@@ -64,6 +87,12 @@ export function openIntents(): OpenIntents {
           break;
       }
     },
-    list: () => [...open.values()].map((record) => INTENT.parse(record)),
+    list: () => [...open.values()],
+    carry() {
+      const current = new Set([...ofThisStart.values()].flat());
+      return [...open.values()]
+        .slice(-MAX_CARRIED)
+        .map(({ seq, ts, ...intent }) => ({ seq, ts, current: current.has(seq), intent }));
+    },
   };
 }

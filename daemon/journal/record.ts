@@ -102,19 +102,60 @@ export interface Torn {
  */
 export interface Break {
   readonly type: 'break';
-  /** 'gone' (deleted or emptied), 'replaced', 'changed', 'cut', or what was wrong with the first bad line (chain.ts, Fault). */
+  /** 'gone' (deleted or emptied), 'replaced', 'changed', 'cut', 'rewritten', or what was wrong with the first bad line (chain.ts, Fault). */
   readonly reason: string;
   /** The name under which the damaged file was kept, in the same directory; null when there was none. */
   readonly kept: string | null;
   /** The first bad line of that file, from 1; null when the reason is not in a line. */
   readonly line: number | null;
   readonly last_good_seq: number;
+  /** As in SegmentStart. */
+  readonly open: readonly CarriedIntent[];
 }
 /** Records that could not be written while the journal was down: effects refused for it, and notes lost. */
 export interface Gap {
   readonly type: 'gap';
   readonly refused: number;
   readonly lost: number;
+}
+/** Where the chain stood before this record, signed (checkpoint.ts). */
+export interface Checkpoint {
+  readonly type: 'checkpoint';
+  readonly statement: string;
+  readonly signature: string;
+  readonly key: string;
+}
+/** The first record of a file that goes on from another. */
+export interface SegmentStart {
+  readonly type: 'segment';
+  readonly previous: string;
+  /** Intents of earlier files without outcome, oldest first, so that each file can be read on its own. */
+  readonly open: readonly CarriedIntent[];
+}
+export interface CarriedIntent {
+  readonly seq: number;
+  readonly ts: string;
+  /** Whether it belongs to the start of the broker that goes on writing. */
+  readonly current: boolean;
+  readonly intent: Intent;
+}
+/** An old file was removed because there were too many. */
+export interface Pruned {
+  readonly type: 'pruned';
+  readonly file: string;
+  readonly first_seq: number;
+  readonly last_seq: number;
+}
+/** The second file with the newest checkpoint was missing or not one of ours, at a start. */
+export interface AnchorTrouble {
+  readonly type: 'anchor';
+  readonly found: 'missing' | 'bad';
+}
+/** The private key was gone: checkpoints from here on are signed by another. */
+export interface KeyChange {
+  readonly type: 'key';
+  readonly lost: string;
+  readonly key: string;
 }
 
 export type JournalRecord =
@@ -131,4 +172,9 @@ export type JournalRecord =
   | OperatorAction
   | Torn
   | Break
-  | Gap;
+  | Gap
+  | Checkpoint
+  | SegmentStart
+  | Pruned
+  | AnchorTrouble
+  | KeyChange;

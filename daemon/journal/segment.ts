@@ -38,8 +38,8 @@ export const isSame = (a: Pick<FileIdentity, 'dev' | 'ino'>, b: Pick<FileIdentit
   a.dev === b.dev && a.ino === b.ino;
 
 /** Appends all of `bytes`, however little each write takes. */
-export async function writeAll(file: JournalFile, bytes: Buffer): Promise<void> {
-  let rest: Uint8Array = bytes;
+export async function writeAll(file: JournalFile, bytes: Uint8Array): Promise<void> {
+  let rest = bytes;
   while (rest.length > 0) {
     const written = await file.write(rest);
     if (written === 0) throw new JournalUnavailable('the disk takes no more bytes');

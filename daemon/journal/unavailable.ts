@@ -19,11 +19,8 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 /** One sentence: what is wrong with the journal at `path` and what to do. */
 export function reasonOf(path: string, error: unknown): string {
-  const code = (error as NodeJS.ErrnoException | null)?.code;
-  const why =
-    error instanceof JournalUnavailable
-      ? error.message
-      : ((code !== undefined && ADVICE[code]) ?? (error instanceof Error ? error.message : String(error)));
-  const suffix = code === undefined ? '' : ` (${code})`;
+  const code = (error as NodeJS.ErrnoException | null)?.code ?? '';
+  const why = ADVICE[code] ?? (error instanceof Error ? error.message : String(error));
+  const suffix = code === '' ? '' : ` (${code})`;
   return `The journal ${path} cannot be written: ${why}${suffix}. Changes are refused until it can; no restart is needed.`;
 }

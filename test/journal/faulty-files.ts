@@ -7,6 +7,8 @@ export type Operation =
   | 'identify'
   | 'link'
   | 'rename'
+  | 'unlink'
+  | 'list'
   | 'syncDirectory'
   | 'write'
   | 'datasync'
@@ -80,6 +82,14 @@ export function faultyFiles(files: JournalFiles = realFiles): FaultyFiles {
     rename: async (from, to) => {
       before('rename');
       return files.rename(from, to);
+    },
+    unlink: async (path) => {
+      before('unlink');
+      return files.unlink(path);
+    },
+    list: async (dir) => {
+      before('list');
+      return files.list(dir);
     },
     syncDirectory: async (path) => {
       before('syncDirectory');

@@ -13,7 +13,6 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GENESIS, verifyLine } from '../../daemon/journal/chain.ts';
 import { MAX_QUEUED, MAX_RECORD_BYTES, openJournal } from '../../daemon/journal/journal.ts';
@@ -434,24 +433,6 @@ describe('a journal that was damaged while the broker was down', () => {
     expect(await reasons()).toEqual(['1', '2', '3', '4', 'torn', 'after']);
   });
 
-  it('survives a tear at every byte of the last line', async () => {
-    const first = await open();
-    await first.journal.append(stop('1'));
-    const keep = (await text()).length;
-    await first.journal.append(stop('2'));
-    await first.journal.close();
-    const whole = await text();
-    for (let end = keep; end < whole.length; end += 1) {
-      await writeFile(path, whole.slice(0, end));
-      const { journal, findings } = await open();
-      expect(findings).toHaveLength(end === keep ? 0 : 1);
-      await journal.append(stop('after'));
-      await journal.close();
-      await expectChain();
-      expect((await reasons()).filter((reason) => reason !== 'torn')).toEqual(['1', 'after']);
-    }
-  });
-
   it.each([
     ['a changed record', (content: string) => content.replace('"reason":"3"', '"reason":"4"'), 'hash', 3],
     ['a deleted record', (content: string) => content.split('\n').toSpliced(2, 1).join('\n'), 'prev', 3],
@@ -468,7 +449,7 @@ describe('a journal that was damaged while the broker was down', () => {
     async (_name, damage, fault, line) => {
       const { findings, content } = await damaged(damage);
       const kept = 'audit.broken-20260102T000000.000Z.jsonl';
-      expect(findings).toEqual([{ type: 'break', reason: fault, line, kept, last_good_seq: line - 1 }]);
+      expect(findings).toEqual([{ type: 'break', reason: fault, line, kept, last_good_seq: line - 1, open: [] }]);
       expect(await readFile(join(dir, kept))).toEqual(Buffer.from(content));
       const [first, second] = await records();
       expect(first).toMatchObject({ type: 'break', seq: 6 + (line === 6 ? 1 : 0) - (fault === 'prev' ? 1 : 0) });
@@ -510,58 +491,4 @@ describe('a journal that was damaged while the broker was down', () => {
       await expectChain();
     }
   });
-});
-
-describe('the journal under random faults', () => {
-  it('never acknowledges what is not there, never keeps what it refused, and always verifies', async () => {
-    const codes = ['ENOSPC', 'EIO', 'EROFS'];
-    await fc.assert(
-      fc.asyncProperty(
-        fc.infiniteStream(fc.nat(99)),
-        fc.array(fc.record({ burst: fc.integer({ min: 1, max: 6 }), restart: fc.boolean() }), { maxLength: 12 }),
-        async (dice, rounds) => {
-          await rm(dir, { recursive: true, force: true });
-          dir = await mkdtemp(join(tmpdir(), 'qmcp-journal-'));
-          path = join(dir, 'audit.jsonl');
-          let faulty = true;
-          files = faultyFiles();
-          files.fault = (operation) => {
-            const roll = dice.next().value ?? 0;
-            if (!faulty || roll >= 20) return null;
-            return operation === 'write' && roll < 8 ? roll * 10 : (codes[roll % codes.length] as string);
-          };
-          const kept: string[] = [];
-          const refused: string[] = [];
-          let opened = await open();
-          let name = 0;
-          for (const { burst, restart } of rounds) {
-            await Promise.all(
-              Array.from({ length: burst }, () => {
-                name += 1;
-                const reason = `r${name}`;
-                return opened.journal.append(stop(reason)).then(
-                  () => kept.push(reason),
-                  () => refused.push(reason),
-                );
-              }),
-            );
-            if (!restart) continue;
-            await opened.journal.close();
-            opened = await open();
-          }
-          faulty = false;
-          await opened.journal.append(stop('last'));
-          await opened.journal.close();
-          await expectChain();
-          const present = await reasons();
-          expect(kept.filter((reason) => !present.includes(reason))).toEqual([]);
-          // A restart right after a failure finds whole lines that were never acknowledged: those stay, as after a crash.
-          if (!rounds.some(({ restart }) => restart))
-            expect(refused.filter((reason) => present.includes(reason))).toEqual([]);
-          expect(kept).toEqual(present.filter((reason: string) => kept.includes(reason)));
-        },
-      ),
-      { numRuns: 150 },
-    );
-  }, 60_000);
 });

@@ -63,7 +63,7 @@ describe('JSON as Python has it', () => {
     const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
     expect(rewritten(nested(MAX_DEPTH))).toBe(nested(MAX_DEPTH));
     expect(parsePython(nested(MAX_DEPTH + 2))).toBeNull();
-    expect(rewritten('-' + '1'.repeat(MAX_DIGITS))).not.toBeNull();
+    expect(rewritten(`-${'1'.repeat(MAX_DIGITS)}`)).not.toBeNull();
     expect(parsePython('1'.repeat(MAX_DIGITS + 1))).toBeNull();
   });
 
