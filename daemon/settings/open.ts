@@ -29,6 +29,7 @@ interface Seen {
  * Synchronous throughout, so that one call decides on one state of the files it looked at.
  */
 export function openSettings(dir: string, now: () => number = Date.now): SettingsReader {
+  const paths = new Map(FILE_NAMES.map((name) => [name, join(dir, name)]));
   const seen = new Map<FileName, Seen>();
   let folder: Seen | null = null;
   let settings: Settings | null = null;
@@ -39,10 +40,10 @@ export function openSettings(dir: string, now: () => number = Date.now): Setting
     // A file can only appear, or become a link to nothing, by a change of its directory.
     const mayAppear = folderBefore === null || !isSame(folderBefore, folder);
     let changed = settings === null;
-    for (const name of FILE_NAMES) {
+    for (const [name, path] of paths) {
       const before = seen.get(name);
       if (before?.source.kind === 'absent' && !mayAppear) continue;
-      const after = folder.source.kind === 'text' ? look(join(dir, name), before, now) : folder;
+      const after = folder.source.kind === 'text' ? look(path, before, now) : folder;
       seen.set(name, after);
       changed ||= before === undefined || !isEqual(before.source, after.source);
     }
