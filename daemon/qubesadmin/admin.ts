@@ -1,6 +1,6 @@
 // The Admin API methods the broker uses, each with its answer parsed and typed. All reject with `AdminError`.
 import { isQubeName, isUuid, type QubeName, type Uuid } from '../names.ts';
-import { POWER_STATES, type PowerState } from '../qube.ts';
+import { type Label, POWER_STATES, type PowerState } from '../qube.ts';
 import type { AdminCall } from './client.ts';
 import { AdminError, type Destination } from './wire.ts';
 
@@ -41,6 +41,15 @@ export const adminOver = (call: AdminCall) => ({
     return row;
   },
 
+  /** The qube with this uuid, whatever its name is now, or null where there is none any more. */
+  rowOf: async (uuid: Uuid): Promise<Row | null> => {
+    const found = await unlessMissing(call({ method: 'admin.vm.List', dest: { uuid } }));
+    if (found === null) return null;
+    const row = lines(found).map(parseRow)[0];
+    if (!row || row.uuid !== uuid) throw new AdminError('malformed', null, 'admin.vm.List answered for another qube');
+    return row;
+  },
+
   tags: async (dest: Destination): Promise<Set<string>> =>
     new Set(lines(await call({ method: 'admin.vm.tag.List', dest }))),
 
@@ -66,6 +75,65 @@ export const adminOver = (call: AdminCall) => ({
     return { sizeBytes: asBytes(info.get('size')), usageBytes: asBytesOrNull(info.get('usage')) };
   },
 
+  /** The rules as qubesd writes them, one per line. */
+  firewall: async (dest: Destination): Promise<string> => {
+    const text = (await call({ method: 'admin.vm.firewall.Get', dest })).toString('utf8');
+    if (!FIREWALL.test(text)) throw new AdminError('malformed', null, 'firewall rules');
+    return text;
+  },
+
+  featureNames: async (dest: Destination): Promise<string[]> =>
+    lines(await call({ method: 'admin.vm.feature.List', dest })),
+
+  /** The text of one feature, which may be empty; null where the qube does not have it. */
+  feature: async (dest: Destination, name: string): Promise<string | null> => {
+    try {
+      return (await call({ method: 'admin.vm.feature.Get', arg: name, dest })).toString('latin1');
+    } catch (error) {
+      if (error instanceof AdminError && error.type === 'QubesFeatureNotFoundError') return null;
+      throw error;
+    }
+  },
+
+  /** A property of the whole machine. */
+  globalProperty: async (name: string): Promise<PropertyValue> =>
+    parseProperty((await call({ method: 'admin.property.Get', arg: name, dest: 'dom0' })).toString('utf8')),
+
+  /** Creates a qube. Name and label go into a line of `key=value` pairs, so they must hold neither space nor `=`. */
+  create: async (klass: 'AppVM' | 'DispVM', template: QubeName, name: string, label: Label): Promise<void> => {
+    if (!CREATABLE_NAME.test(name)) throw new AdminError('malformed', null, 'unframable name');
+    const payload = `name=${name} label=${label}`;
+    await call({ method: `admin.vm.Create.${klass}`, arg: template, dest: 'dom0', payload });
+  },
+
+  /** Creates a disposable; the name that qubesd says it gave, not looked at yet. */
+  createDisposable: async (template: Destination): Promise<Buffer> =>
+    call({ method: 'admin.vm.CreateDisposable', dest: template }),
+
+  /** Sets a property to the text of a value; an empty text unsets a reference. */
+  setProperty: async (dest: Destination, name: string, text: string): Promise<void> => {
+    await call({ method: 'admin.vm.property.Set', arg: name, dest, payload: text });
+  },
+
+  setFeature: async (dest: Destination, name: string, text: string): Promise<void> => {
+    await call({ method: 'admin.vm.feature.Set', arg: name, dest, payload: text });
+  },
+
+  setFirewall: async (dest: Destination, rules: string): Promise<void> => {
+    await call({ method: 'admin.vm.firewall.Set', dest, payload: rules });
+  },
+
+  resizeVolume: async (dest: Destination, volume: string, sizeBytes: number): Promise<void> => {
+    await call({ method: 'admin.vm.volume.Resize', arg: volume, dest, payload: String(sizeBytes) });
+  },
+
+  /** Replaces the contents of `to`'s volume by those of `from`'s volume of the same name. */
+  copyVolume: async (from: Destination, to: Destination, volume: string): Promise<void> => {
+    const token = (await call({ method: 'admin.vm.volume.CloneFrom', arg: volume, dest: from })).toString('latin1');
+    if (!CLONE_TOKEN.test(token)) throw new AdminError('malformed', null, 'clone token');
+    await call({ method: 'admin.vm.volume.CloneTo', arg: volume, dest: to, payload: token });
+  },
+
   setTag: async (dest: Destination, tag: string): Promise<void> => {
     await call({ method: 'admin.vm.tag.Set', arg: tag, dest });
   },
@@ -78,6 +146,10 @@ export const adminOver = (call: AdminCall) => ({
     await call({ method: `admin.vm.${method}`, dest });
   },
 });
+
+const CREATABLE_NAME = /^[A-Za-z0-9_.-]{1,31}$/;
+const CLONE_TOKEN = /^[A-Za-z0-9_.-]{1,128}$/;
+const FIREWALL = /^(?:[\x20-\x7e]*\n)*$/;
 
 /** null for a qube that does not exist, which is an answer; every other failure stays one. */
 const unlessMissing = async <T>(result: Promise<T>): Promise<T | null> => {

@@ -26,13 +26,16 @@ export class AdminError extends Error {
   readonly kind: FailureKind;
   readonly type: string | null;
   readonly detail: string;
+  /** With 'deadline': the answer that qubesd may still give, where somebody has to know what became of the call. */
+  readonly late: Promise<Buffer> | null;
 
-  constructor(kind: FailureKind, type: string | null = null, detail = '') {
+  constructor(kind: FailureKind, type: string | null = null, detail = '', late: Promise<Buffer> | null = null) {
     super(type ? `qubesd answered ${type}` : `qubesd: ${kind}`);
     this.name = 'AdminError';
     this.kind = kind;
     this.type = type;
     this.detail = detail;
+    this.late = late;
   }
 }
 
