@@ -1,25 +1,29 @@
 // The way a call goes, station by station: frame -> request -> operation -> verdict -> approval -> effect -> reply.
 // The frame came through the door (qrexec/); the reply leaves by it.
-import { confirm, type ConfirmerParts } from './confirm/confirmer.ts';
+import { type ConfirmerParts, confirm } from './confirm/confirmer.ts';
 import { QuestionQueue } from './confirm/queue.ts';
 import type { Decision, NamedQube } from './journal/record.ts';
 import type { Nonce, QubeName } from './names.ts';
 import { type Call, NOT_FOUND, type Reply } from './qrexec/door.ts';
 import type { Admin } from './qubesadmin/admin.ts';
+import type { Tools } from './qubesadmin/tool.ts';
 import { AdminError } from './qubesadmin/wire.ts';
 import { SERVICES } from './services/registry.ts';
-import { resolve, type Refused, type Resolved } from './services/resolve.ts';
+import { type Refused, type Resolved, resolve } from './services/resolve.ts';
 import { Serial } from './services/serial.ts';
 import { type Caller, type ChangeService, isRefusal, type ReadService, type Wish } from './services/service.ts';
 import type { SettingsReader } from './settings/open.ts';
 
 export interface BrokerParts extends ConfirmerParts {
   readonly admin: Admin;
+  readonly tools: Tools;
   readonly settings: SettingsReader;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   /** Told of what nobody planned; the caller only learns the service's constant label. */
   readonly unplanned: (error: unknown, service: string) => void;
+  /** Told, for the operator's log, what a reply had to leave out. */
+  readonly notice: (sentence: string, service: string) => void;
 }
 
 /** The one principal that a source has for unsigned calls. */
@@ -52,9 +56,15 @@ export class Broker {
     }
   };
 
+  /** Work of the broker's own, under the number of a call, while no call changes these qubes. */
+  housekeeping = <T>(names: readonly QubeName[], work: (call: number) => Promise<T>): Promise<T> =>
+    this.#serial.run(names.map(keyOf), () => work(++this.#calls));
+
   #read(service: ReadService, json: unknown, caller: Caller): Reply | Promise<Reply> {
     const { fleet, admin, now, stopping } = this.#parts;
-    return service.answer(json, { fleet, admin, settings: this.#parts.settings.current(), caller, now, stopping });
+    const notice = (sentence: string): void => this.#parts.notice(sentence, service.name);
+    const settings = this.#parts.settings.current();
+    return service.answer(json, { fleet, admin, settings, caller, now, stopping, notice });
   }
 
   async #change(service: ChangeService, json: unknown, caller: Caller): Promise<Reply> {
@@ -65,7 +75,9 @@ export class Broker {
       // Unasked, the operation and its effect are one stretch in which nobody else touches these qubes.
       const first = await this.#alone(wish, async () => {
         const resolved = await walk.resolve();
-        return resolved.kind === 'resolved' && resolved.verdict.kind === 'allow' ? walk.carryOut(resolved, null) : resolved;
+        return resolved.kind === 'resolved' && resolved.verdict.kind === 'allow'
+          ? walk.carryOut(resolved, null)
+          : resolved;
       });
       if ('ok' in first) return first;
       if (first.kind === 'refused') return first.refusal;
@@ -95,7 +107,7 @@ export class Broker {
   }
 
   #alone<T>(wish: Wish, work: () => Promise<T>): Promise<T> {
-    const names = [...Object.values(wish.roles), ...(wish.claims ?? [])].map((name) => `qube ${name}`);
+    const names = [...Object.values(wish.roles), ...(wish.claims ?? [])].map(keyOf);
     return this.#serial.run([...new Set(names), ...(wish.budgeted ? [BUDGET] : [])], work);
   }
 
@@ -104,6 +116,9 @@ export class Broker {
     return NOT_FOUND;
   }
 }
+
+/** What work on the qube of this name excludes other work by. */
+const keyOf = (name: string): string => `qube ${name}`;
 
 /** One change call on its way: the same request, resolved as often as the way needs it. */
 class Walk {
@@ -124,9 +139,9 @@ class Walk {
   }
 
   async resolve(): Promise<Resolved | Refused> {
-    const { admin, settings } = this.#parts;
+    const { settings } = this.#parts;
     try {
-      const resolved = await resolve(this.service, this.wish, this.#caller, admin, settings.current());
+      const resolved = await resolve(this.service, this.wish, this.#caller, this.#parts, settings.current());
       if (resolved.kind === 'refused') this.#decided(resolved.qubes, 'refuse', resolved.rule);
       else this.#decided(resolved.qubes, resolved.verdict.kind, resolved.verdict.rule);
       return resolved;
@@ -177,7 +192,14 @@ class Walk {
       });
     for (const { name } of qubes) fleet.changed(name as QubeName);
     const duration_ms = Math.round(monotonicMs() - began);
-    journal.note({ ...ofCall, type: 'outcome', ok: reply.ok, error: reply.ok ? null : String(reply.error), cause, duration_ms });
+    journal.note({
+      ...ofCall,
+      type: 'outcome',
+      ok: reply.ok,
+      error: reply.ok ? null : String(reply.error),
+      cause,
+      duration_ms,
+    });
     return reply;
   }
 

@@ -14,6 +14,8 @@ import { openDoor } from './qrexec/door.ts';
 import { adminOver } from './qubesadmin/admin.ts';
 import { adminCallsTo } from './qubesadmin/client.ts';
 import { followEvents } from './qubesadmin/events.ts';
+import { toolsIn } from './qubesadmin/tool.ts';
+import { startReaper } from './reaper/reaper.ts';
 import { openSettings } from './settings/open.ts';
 import { complaintText } from './settings/settings.ts';
 
@@ -33,7 +35,10 @@ const { values: flags } = parseArgs({
   },
 });
 
-const log = pino({ base: { name: 'qmcp-brokerd' }, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ sync: true }));
+const log = pino(
+  { base: { name: 'qmcp-brokerd' }, timestamp: pino.stdTimeFunctions.isoTime },
+  pino.destination({ sync: true }),
+);
 const now = (): number => Date.now();
 const monotonicMs = (): number => performance.now();
 
@@ -45,12 +50,17 @@ const main = async (): Promise<void> => {
 
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const { journal, unfinished, findings } = await openJournal({ dir: flags.log, now, monotonicMs, bootId });
-  for (const finding of findings) log.warn({ finding }, 'The journal did not end where it should. See qmcpctl audit verify.');
+  for (const finding of findings)
+    log.warn({ finding }, 'The journal did not end where it should. See qmcpctl audit verify.');
   for (const intent of unfinished) {
-    log.warn({ intent }, 'This operation was begun and never reported as ended. Look at the qubes it names; it is not retried.');
+    log.warn(
+      { intent },
+      'This operation was begun and never reported as ended. Look at the qubes it names; it is not retried.',
+    );
   }
   const health = journal.health();
-  if (!health.ok) log.error({ reason: health.reason }, `The journal in ${flags.log} cannot be written: changes are refused.`);
+  if (!health.ok)
+    log.error({ reason: health.reason }, `The journal in ${flags.log} cannot be written: changes are refused.`);
   journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
 
   const admin = adminOver(adminCallsTo(flags.qubesd));
@@ -58,8 +68,12 @@ const main = async (): Promise<void> => {
   const events = followEvents(flags.qubesd, fleet);
 
   const stopping = new AbortController();
+  const tools = toolsIn(flags['tool-path'], {
+    report: (tool, end, said) => log.warn({ tool, end, said }, 'A tool of the platform did not do what it was asked.'),
+  });
   const broker = new Broker({
     admin,
+    tools,
     fleet,
     settings,
     journal,
@@ -69,17 +83,37 @@ const main = async (): Promise<void> => {
     stopping: stopping.signal,
     now,
     monotonicMs,
-    unplanned: (error, service) => log.error({ err: error, service }, 'A call ended in a fault of the broker and was refused.'),
+    unplanned: (error, service) =>
+      log.error({ err: error, service }, 'A call ended in a fault of the broker and was refused.'),
+    notice: (sentence, service) => log.warn({ service }, sentence),
   });
 
   await Promise.race([events.firstTry, wait(FIRST_EVENTS_MS)]);
   const door = openDoor(broker.handle);
   await listen(door.server, join(flags.run, 'qrexec.sock'));
 
+  const reaperAtRest = startReaper({
+    admin,
+    fleet,
+    settings,
+    journal,
+    alone: broker.housekeeping,
+    stopping: stopping.signal,
+    now,
+    monotonicMs,
+    random: Math.random,
+    after: (ms, work) => {
+      const timer = setTimeout(work, ms).unref();
+      return () => clearTimeout(timer);
+    },
+    failed: (error) =>
+      log.warn({ err: error }, 'A pass of the reaper ended early. The next one, in an hour, tries again.'),
+  });
+
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     log.info({ signal }, 'stopping');
     stopping.abort();
-    await Promise.race([door.close(), wait(STOP_DEADLINE_MS)]);
+    await Promise.race([Promise.all([door.close(), reaperAtRest()]), wait(STOP_DEADLINE_MS)]);
     events.stop();
     journal.note({ type: 'stop', reason: signal });
     await journal.close();

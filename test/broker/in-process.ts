@@ -1,0 +1,168 @@
+// The broker in this process, without its door: real settings, journal, view and Admin API client, in directories of its
+// own, before a simulated qubesd. Faster than a daemon per test, and the test can look inside.
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import { Broker } from '../../daemon/broker.ts';
+import { Nonces } from '../../daemon/confirm/nonces.ts';
+import { FleetView } from '../../daemon/fleet/view.ts';
+import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
+import type { QubeName } from '../../daemon/names.ts';
+import type { Reply } from '../../daemon/qrexec/door.ts';
+import { parseBody } from '../../daemon/qrexec/frame.ts';
+import { type Admin, adminOver } from '../../daemon/qubesadmin/admin.ts';
+import { adminCallsTo } from '../../daemon/qubesadmin/client.ts';
+import { type EventStream, followEvents } from '../../daemon/qubesadmin/events.ts';
+import { toolsIn } from '../../daemon/qubesadmin/tool.ts';
+import { openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
+import type { FleetSpec } from '../qubesd/fleet.ts';
+import { FLEET_F0 } from '../qubesd/fleet-f0.ts';
+import { type Qubesd, startQubesd } from '../qubesd/server.ts';
+import type { World } from '../qubesd/world.ts';
+import { QUIET } from './daemon.ts';
+
+/** Shorter than the daemon's own, for tools that are made to hang. */
+const TOOL_DEADLINE_MS = 500;
+
+export interface InProcessOptions {
+  readonly fleet?: FleetSpec;
+  /** Name to content below `<etc>`; null makes an entry that cannot be read. QUIET unless told. */
+  readonly operatorFiles?: Readonly<Record<string, string | null>>;
+  /** Whether a qubesd listens; true unless told. */
+  readonly qubesd?: boolean;
+  /** Wall clock, milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+export type JournalLine = Readonly<Record<string, unknown>>;
+
+export class InProcess {
+  readonly root: string;
+  readonly etc: string;
+  readonly run: string;
+  readonly log: string;
+  /** The directory of the platform's tools; empty at first. */
+  readonly tools: string;
+  readonly qubesd: Qubesd;
+  readonly admin: Admin;
+  readonly view: FleetView;
+  readonly settings: SettingsReader;
+  readonly journal: Journal;
+  readonly broker: Broker;
+  /** What nobody planned; a test that ends with any of it has failed. */
+  readonly unplanned: unknown[] = [];
+  /** What the broker told the operator's log. */
+  readonly notices: string[] = [];
+  readonly #events: EventStream;
+  readonly #stopping = new AbortController();
+
+  constructor(root: string, qubesd: Qubesd, settings: SettingsReader, journal: Journal, now: () => number) {
+    this.root = root;
+    this.etc = join(root, 'etc');
+    this.run = join(root, 'run');
+    this.log = join(root, 'log');
+    this.tools = join(root, 'bin');
+    this.qubesd = qubesd;
+    this.admin = adminOver(adminCallsTo(qubesd.path));
+    this.view = new FleetView(this.admin);
+    this.settings = settings;
+    this.journal = journal;
+    this.#events = followEvents(qubesd.path, this.view);
+    const monotonicMs = (): number => performance.now();
+    this.broker = new Broker({
+      admin: this.admin,
+      tools: toolsIn(this.tools, { deadlineMs: TOOL_DEADLINE_MS }),
+      fleet: this.view,
+      settings,
+      journal,
+      nonces: new Nonces(randomBytes, monotonicMs),
+      socket: join(this.run, 'confirm.sock'),
+      key: () => settings.current().confirmKey,
+      stopping: this.#stopping.signal,
+      now,
+      monotonicMs,
+      unplanned: (error) => this.unplanned.push(error),
+      notice: (sentence) => this.notices.push(sentence),
+    });
+  }
+
+  get world(): World {
+    return this.qubesd.world;
+  }
+
+  /** Resolves when the first try at the event stream is over. */
+  ready(): Promise<void> {
+    return this.#events.firstTry;
+  }
+
+  /** One call; a string is the body as it is. The reply as it would reach the caller. */
+  async call(service: string, request: unknown, source = 'mcp-control'): Promise<Reply> {
+    const text = typeof request === 'string' ? request : JSON.stringify(request);
+    const reply = await this.broker.handle({
+      service,
+      argument: '',
+      source: source as QubeName,
+      body: parseBody(Buffer.from(text)),
+    });
+    return JSON.parse(JSON.stringify(reply));
+  }
+
+  /** Tells everybody who waits that the broker stops. */
+  abort(): void {
+    this.#stopping.abort();
+  }
+
+  /** The journal's lines so far that are on disk. */
+  async lines(): Promise<JournalLine[]> {
+    await this.journal.recover();
+    const text = await readFile(join(this.log, 'audit.jsonl'), 'utf8');
+    return text
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#events.stop();
+    await this.journal.close();
+    await this.qubesd.stop();
+    await rm(this.root, { recursive: true, force: true });
+  }
+}
+
+/** A broker that is ready; the caller stops it. */
+export const openBroker = async (options: InProcessOptions = {}): Promise<InProcess> => {
+  const { fleet = FLEET_F0, operatorFiles = QUIET, now = Date.now } = options;
+  const root = await mkdtemp(join(tmpdir(), 'qmcp-'));
+  for (const name of ['etc', 'run', 'log', 'bin']) await mkdir(join(root, name));
+  for (const [name, text] of Object.entries(operatorFiles)) {
+    const path = join(root, 'etc', name);
+    await (text === null ? mkdir(path) : writeFile(path, text));
+  }
+  const qubesd = await startQubesd({ path: join(root, 'qubesd'), fleet });
+  if (options.qubesd === false) await qubesd.stop();
+  const settings = openSettings(join(root, 'etc'));
+  const { journal } = await openJournal({
+    dir: join(root, 'log'),
+    now,
+    monotonicMs: () => performance.now(),
+    bootId: 'test',
+  });
+  const broker = new InProcess(root, qubesd, settings, journal, now);
+  await broker.ready();
+  return broker;
+};
+
+/** A broker that is ready, for one test; the test fails if anything in it went as nobody planned. */
+export const temporaryBroker = async (options: InProcessOptions = {}): Promise<InProcess> => {
+  const broker = await openBroker(options);
+  onTestFinished(async () => {
+    await broker.stop();
+    expect(broker.unplanned).toEqual([]);
+    expect(broker.qubesd.errors).toEqual([]);
+  });
+  return broker;
+};
