@@ -8,6 +8,7 @@ import { isManaged, type PowerState, type Qube, UMBRELLA } from '../qube.ts';
 import type { Admin, PropertyValue, Row } from '../qubesadmin/admin.ts';
 import type { EventSink } from '../qubesadmin/events.ts';
 import { AdminError, type AdminEvent } from '../qubesadmin/wire.ts';
+import { inParallel } from './in-parallel.ts';
 import { readQube } from './live.ts';
 import { shared } from './shared.ts';
 
@@ -23,8 +24,6 @@ export interface ViewedQube extends Omit<Qube, 'state'> {
 
 export type Snapshot = ReadonlyMap<QubeName, ViewedQube>;
 
-/** How many qubes are read at once; qubesd answers one call at a time anyway. */
-const READERS = 8;
 /** A qube that keeps changing while it is read is served as last read, and stays stale. */
 const READ_TRIES = 3;
 
@@ -235,14 +234,4 @@ const unlessRefused = async <T, S>(reading: Promise<T>, otherwise: S): Promise<T
     if (error.kind === 'unreachable' || error.kind === 'deadline') throw error;
     return otherwise;
   }
-};
-
-const inParallel = async <T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> => {
-  const results = new Array<R>(items.length);
-  let next = 0;
-  const reader = async (): Promise<void> => {
-    for (let at = next++; at < items.length; at = next++) results[at] = await work(items[at] as T);
-  };
-  await Promise.all(Array.from({ length: Math.min(READERS, items.length) }, reader));
-  return results;
 };
