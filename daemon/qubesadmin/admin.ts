@@ -26,6 +26,10 @@ export interface VolumeInfo {
 
 export type LifecycleMethod = 'Start' | 'Shutdown' | 'Kill' | 'Pause' | 'Unpause' | 'Remove';
 
+export type DeviceClass = 'block' | 'mic' | 'usb';
+/** `List` is what `Attached` was before 4.3. */
+export type DeviceListing = 'Available' | 'Attached' | 'List';
+
 export type Admin = ReturnType<typeof adminOver>;
 
 export const adminOver = (call: AdminCall) => ({
@@ -98,6 +102,10 @@ export const adminOver = (call: AdminCall) => ({
   /** A property of the whole machine. */
   globalProperty: async (name: string): Promise<PropertyValue> =>
     parseProperty((await call({ method: 'admin.property.Get', arg: name, dest: 'dom0' })).toString('utf8')),
+
+  /** The lines of a device listing as they are; what they hold is for device-lines.ts to say. */
+  devices: async (dest: Destination, devclass: DeviceClass, listing: DeviceListing): Promise<string[]> =>
+    lines(await call({ method: `admin.vm.device.${devclass}.${listing}`, dest })),
 
   /** Creates a qube. Name and label go into a line of `key=value` pairs, so they must hold neither space nor `=`. */
   create: async (klass: 'AppVM' | 'DispVM', template: QubeName, name: string, label: Label): Promise<void> => {

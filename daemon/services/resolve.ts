@@ -10,6 +10,7 @@ import type { Digest } from '../names.ts';
 import type { Refusal } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
+import type { Tools } from '../qubesadmin/tool.ts';
 import type { Settings } from '../settings/settings.ts';
 import { type Caller, type ChangeService, isRefusal, type Operation, type Wish } from './service.ts';
 
@@ -35,13 +36,13 @@ export const resolve = async (
   service: ChangeService,
   wish: Wish,
   caller: Caller,
-  admin: Admin,
+  { admin, tools }: { readonly admin: Admin; readonly tools: Tools },
   settings: Settings,
 ): Promise<Resolved | Refused> => {
   const named: NamedQube[] = [];
   const refused = (refusal: Refusal, rule: string): Refused => ({ kind: 'refused', refusal, rule, qubes: named });
 
-  const early = await wish.before?.({ admin, settings, caller });
+  const early = await wish.before?.({ admin, tools, settings, caller });
   if (early) return refused(early, 'argument');
 
   const qubes: Record<string, Qube> = {};
@@ -66,7 +67,7 @@ export const resolve = async (
   });
   if (verdict.kind === 'refuse') return refused(service.opaque, verdict.rule);
 
-  const operation = await wish.prepare({ admin, settings, caller, qubes });
+  const operation = await wish.prepare({ admin, tools, settings, caller, qubes });
   if (isRefusal(operation)) return refused(operation, 'argument');
   return {
     kind: 'resolved',

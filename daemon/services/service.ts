@@ -3,9 +3,10 @@ import type { Attributes } from '../authority/kernel.ts';
 import type { View } from '../confirm/question.ts';
 import type { FleetView } from '../fleet/view.ts';
 import { isQubeName, type QubeName } from '../names.ts';
-import type { Qube } from '../qube.ts';
 import type { Refusal, Reply } from '../qrexec/door.ts';
+import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
+import type { Tools } from '../qubesadmin/tool.ts';
 import type { Settings } from '../settings/settings.ts';
 
 /** Who is asking: the qube that qrexec names, and the principal within it. */
@@ -35,6 +36,8 @@ export interface Reading {
   readonly now: () => number;
   /** Aborted when the broker stops: a reading that waits ends early. */
   readonly stopping: AbortSignal;
+  /** Tells the operator's log, in a sentence of ours, what the reply had to leave out. */
+  readonly notice: (sentence: string) => void;
 }
 
 export interface ChangeService {
@@ -73,6 +76,7 @@ export interface Wish {
 /** The facts of one resolution, read from qubesd just now. */
 export interface Scene {
   readonly admin: Admin;
+  readonly tools: Tools;
   readonly settings: Settings;
   readonly caller: Caller;
   /** Role -> the qube it turned out to be. */
@@ -99,7 +103,10 @@ export interface Work {
   /** Wall clock, milliseconds since 1970: for marks that carry a time. */
   readonly now: () => number;
   /** Durably names what is about to happen, so that a crash leaves no unnamed debris. Rejects when it cannot. */
-  step(step: string, qube: { readonly role: string; readonly name: string; readonly uuid: string } | null): Promise<void>;
+  step(
+    step: string,
+    qube: { readonly role: string; readonly name: string; readonly uuid: string } | null,
+  ): Promise<void>;
   /** A qube other than the roles was touched: the view must read it again. */
   changed(name: string): void;
   /** Something went wrong that the caller is not told of: a word of ours for the journal's outcome. */
