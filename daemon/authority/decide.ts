@@ -85,12 +85,16 @@ const kernelInput = ({ service, action, attributes, roles, settings, ceiling }: 
   ceiling: ceiling ?? null,
 });
 
-/** In every mode (section 0). The operator's list guards a qube in any role, the tag in those that the call changes. */
-function guardOn({ roles, settings }: DecisionInput, rule: ServiceRule): string | null {
+/**
+ * In every mode (section 0). The operator's list guards a qube in any role and against everything; the tag in those roles
+ * that the call changes, and not against a removal that leaves a tombstone with the tag on it (vector C38).
+ */
+function guardOn({ roles, settings, attributes }: DecisionInput, rule: ServiceRule): string | null {
   if (settings.guardedUnreadable !== false) return 'guarded-unreadable';
   const isGuarded = Object.entries(roles).some(
     ([role, { tags, guarded }]) =>
-      guarded !== false || (rule.roles.get(role)?.changed !== false && tags.has(GUARD_TAG)),
+      guarded !== false ||
+      (rule.roles.get(role)?.changed !== false && tags.has(GUARD_TAG) && attributes.tombstone !== true),
   );
   return isGuarded ? 'guarded' : null;
 }

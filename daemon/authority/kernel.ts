@@ -8,6 +8,8 @@ export interface Attributes {
   readonly property?: string;
   readonly value?: unknown;
   readonly klass?: string;
+  /** A removal that leaves a tombstone: it destroys nothing and keeps the qube's guard tag. */
+  readonly tombstone?: boolean;
 }
 
 /** One qube of the call. `guarded`: on the operator's list, by name or uuid (`isListed`). */

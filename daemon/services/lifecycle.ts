@@ -79,7 +79,7 @@ export const lifecycle: ChangeService = {
     return {
       action,
       roles: { target: name },
-      attributes: {},
+      attributes: action === 'remove' ? { tombstone: entombs(settings) } : {},
       args: { name: nameArg(name), action },
       request: { action, name },
       prepare: (scene) => prepare(action, scene, settings),

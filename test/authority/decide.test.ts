@@ -246,6 +246,15 @@ describe('a guarded qube', () => {
     }
   });
 
+  test('may become a tombstone unasked when only its tag guards it, and is asked about when the list does (C38)', () => {
+    const remove = (files: Parameters<typeof decideWith>[0], tombstone: boolean) =>
+      decideWith(files, 'qmcp.LifecycleAIManaged', 'remove', { target: 'ai-wallet' }, { tombstone });
+    expect(remove({}, true)).toEqual(allow('ladder'));
+    expect(remove({}, false)).toEqual(ask('guarded'));
+    expect(remove({ guarded: 'ai-wallet\n' }, true)).toEqual(ask('guarded'));
+    expect(remove({ guarded: null }, true)).toEqual(ask('guarded-unreadable'));
+  });
+
   test('is guarded by its tag in the roles that a call changes, and by the list in all', () => {
     const takenFrom: string[] = [];
     for (const [service, { access, roles, actions }] of SERVICES) {
