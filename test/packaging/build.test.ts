@@ -45,7 +45,8 @@ describe('the programs in dist/', () => {
       const foreign = imports
         .map(({ path }) => path)
         .filter((path) => !builtinModules.includes(path.replace(/^node:/, '')));
-      expect([...new Set(foreign)]).toEqual(external);
+      expect(foreign.filter((path) => !external.includes(path))).toEqual([]);
+      expect(imports.length).toBeGreaterThan(0);
     },
   );
 
@@ -58,15 +59,13 @@ describe('the programs in dist/', () => {
     },
   );
 
-  it.each(bundles.filter(({ external }) => external.length === 0))(
-    '$outfile starts without node_modules',
-    async ({ outfile }) => {
-      const { exitCode, stderr } = await startAlone(outfile);
-      expect(exitCode).not.toBe(0);
-      expect(stderr).toContain('--no-such-flag');
-      expect(stderr).not.toMatch(/Cannot find|ERR_MODULE_NOT_FOUND|is not defined|Dynamic require/);
-    },
-  );
+  // The dialog too: it loads GTK only once it has a question to show.
+  it.each(bundles)('$outfile starts without node_modules', async ({ outfile }) => {
+    const { exitCode, stderr } = await startAlone(outfile);
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain('--no-such-flag');
+    expect(stderr).not.toMatch(/Cannot find|ERR_MODULE_NOT_FOUND|is not defined|Dynamic require/);
+  });
 
   it('are left alone when nothing has changed', async () => {
     const times = () => Promise.all(bundles.map(async ({ outfile }) => (await stat(join(root, outfile))).mtimeMs));
