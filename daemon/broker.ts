@@ -106,6 +106,9 @@ export class Broker {
     });
   }
 
+  /** Work of the broker's own while no creation is half-way. */
+  betweenCreations = <T>(work: () => Promise<T>): Promise<T> => this.#serial.run([BUDGET], work);
+
   #alone<T>(wish: Wish, work: () => Promise<T>): Promise<T> {
     const names = [...Object.values(wish.roles), ...(wish.claims ?? [])].map(keyOf);
     return this.#serial.run([...new Set(names), ...(wish.budgeted ? [BUDGET] : [])], work);
@@ -174,8 +177,8 @@ class Walk {
     const reply = await operation
       .perform({
         now,
-        step: async (step, qube) => {
-          await journal.append({ type: 'step', call: this.#call, step, qube });
+        step: async (step, qube, known = null) => {
+          await journal.append({ type: 'step', call: this.#call, step, qube, ...(known && { known }) });
         },
         changed: (name) => fleet.changed(name as QubeName),
         cause: (word) => {

@@ -1,9 +1,13 @@
 // Which intents have no outcome yet (I4). Fed with every record in order; pure but for its own map.
 import { z } from 'zod';
-import type { CarriedIntent, Intent } from './record.ts';
+import type { CarriedIntent, Intent, StepTaken } from './record.ts';
 
-/** An intent as read back from the journal, with the number and time of its record. */
-export type UnfinishedIntent = Intent & { readonly seq: number; readonly ts: string };
+/** An intent as read back from the journal, with the number and time of its record, and how far its effect got. */
+export type UnfinishedIntent = Intent & {
+  readonly seq: number;
+  readonly ts: string;
+  readonly steps: readonly StepTaken[];
+};
 
 /** What of a record is looked at here; any chained record has it. */
 export type Seen = Readonly<Record<string, unknown>> & {
@@ -15,6 +19,12 @@ export type Seen = Readonly<Record<string, unknown>> & {
 // The chain vouches for the records; a field of an odd shape (another version wrote it) must not hide the intent itself.
 const TEXT = z.string().catch('?');
 const SCALAR = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+const QUBE = z.object({ role: z.string(), name: z.string(), uuid: z.string() });
+const STEP = z.object({
+  step: TEXT,
+  qube: QUBE.nullable().catch(null),
+  known: z.array(z.string()).nullable().catch(null),
+});
 const INTENT = z.object({
   type: z.literal('intent').catch('intent'),
   call: z.number().catch(0),
@@ -22,17 +32,27 @@ const INTENT = z.object({
   principal: TEXT,
   service: TEXT,
   action: TEXT,
-  qubes: z.array(z.object({ role: z.string(), name: z.string(), uuid: z.string() })).catch([]),
+  qubes: z.array(QUBE).catch([]),
   args: z.record(z.string(), SCALAR).catch({}),
   digest: TEXT,
   nonce: z.string().nullable().catch(null),
 });
 const CARRIED = z
-  .array(z.object({ seq: z.number(), ts: TEXT, current: z.boolean().catch(false), intent: INTENT }))
+  .array(
+    z.object({
+      seq: z.number(),
+      ts: TEXT,
+      current: z.boolean().catch(false),
+      intent: INTENT,
+      steps: z.array(STEP).catch([]),
+    }),
+  )
   .catch([]);
 
 /** More than the broker can have in flight at any time; beyond it the oldest are no longer carried into a new file. */
 export const MAX_CARRIED = 512;
+/** No effect has as many steps; what comes after them is not held. */
+export const MAX_STEPS = 64;
 
 export interface OpenIntents {
   see(record: Seen): void;
@@ -70,11 +90,18 @@ export function openIntents(): OpenIntents {
         case 'break':
           open.clear();
           ofThisStart = new Map();
-          for (const { current, intent, ...at } of CARRIED.parse(record.open)) add({ ...intent, ...at }, current);
+          for (const { current, intent, ...rest } of CARRIED.parse(record.open)) add({ ...intent, ...rest }, current);
           break;
         case 'intent':
-          add({ ...INTENT.parse(record), seq, ts }, true);
+          add({ ...INTENT.parse(record), seq, ts, steps: [] }, true);
           break;
+        case 'step': {
+          const newest = ofThisStart.get(record.call)?.at(-1);
+          const intent = newest === undefined ? undefined : open.get(newest);
+          if (!intent || intent.steps.length >= MAX_STEPS) break;
+          open.set(intent.seq, { ...intent, steps: [...intent.steps, STEP.parse(record)] });
+          break;
+        }
         case 'outcome': {
           const seqs = ofThisStart.get(record.call);
           const closed = seqs?.pop();
@@ -92,7 +119,7 @@ export function openIntents(): OpenIntents {
       const current = new Set([...ofThisStart.values()].flat());
       return [...open.values()]
         .slice(-MAX_CARRIED)
-        .map(({ seq, ts, ...intent }) => ({ seq, ts, current: current.has(seq), intent }));
+        .map(({ seq, ts, steps, ...intent }) => ({ seq, ts, current: current.has(seq), intent, steps }));
     },
   };
 }

@@ -44,12 +44,16 @@ export interface Intent extends OfCall {
   readonly digest: string;
   readonly nonce: string | null;
 }
-/** Inside an effect of several Admin API calls: what is about to happen, so that debris can be named after a crash. */
-export interface Step {
+/** Inside an effect of several Admin API calls: what is about to happen, so that debris can be found after a crash. */
+export interface Step extends StepTaken {
   readonly type: 'step';
   readonly call: number;
+}
+export interface StepTaken {
   readonly step: string;
   readonly qube: NamedQube | null;
+  /** Before a disposable is created: the uuids of those there are, so that the new one is known by not being among them. */
+  readonly known?: readonly string[] | null;
 }
 export interface Outcome extends OfCall {
   readonly type: 'outcome';
@@ -138,6 +142,7 @@ export interface CarriedIntent {
   /** Whether it belongs to the start of the broker that goes on writing. */
   readonly current: boolean;
   readonly intent: Intent;
+  readonly steps: readonly StepTaken[];
 }
 /** An old file was removed because there were too many. */
 export interface Pruned {

@@ -106,6 +106,8 @@ export interface Work {
   step(
     step: string,
     qube: { readonly role: string; readonly name: string; readonly uuid: string } | null,
+    /** As in the record: the uuids of the disposables there are, before another is created. */
+    known?: readonly string[] | null,
   ): Promise<void>;
   /** A qube other than the roles was touched: the view must read it again. */
   changed(name: string): void;
