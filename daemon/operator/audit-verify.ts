@@ -1,0 +1,111 @@
+// qmcpctl audit verify: is the journal what the broker wrote?
+import { parseArgs } from 'node:util';
+import { type Report, verifyJournal } from '../journal/verify.ts';
+import { type Command, DONE, FAILED, type Io, printable, UsageError } from './command.ts';
+import { DEFAULT_LOG, PLACE_OPTIONS, sourcesOf, trustOf } from './journal-place.ts';
+
+const HELP = `Usage: qmcpctl audit verify [FILE] [--log DIR] [--state DIR] [--key FILE]...
+                            [--known-break NUMBER]... [--json]
+
+Checks every record of the journal: its hash, that it follows the one before
+it, and the signed checkpoints; and that the newest checkpoint is in it, so
+that a cut end shows. Without FILE it reads all files in ${DEFAULT_LOG}.
+Also reads the log of the implementation that was in use before.
+
+  --log DIR             the journal is in DIR
+  --state DIR           the public key and the newest checkpoint are in DIR
+                        (journal.pub, checkpoint.json; else those beside FILE)
+  --key FILE            trust this public key and no other; may be repeated
+  --known-break NUMBER  the break that this record tells of is known; may be
+                        repeated
+  --json                print the findings as JSON
+
+Exits 0 if all is well, 1 if not, 2 if the arguments make no sense.
+It cannot show that journal and newest checkpoint were rolled back together;
+keep a copy of checkpoint.json on another machine to be able to.
+`;
+
+export const auditVerify: Command = {
+  summary: 'check that no record was changed, removed or put in',
+  help: HELP,
+  async run(args, io) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        ...PLACE_OPTIONS,
+        'known-break': { type: 'string', multiple: true, default: [] },
+        json: { type: 'boolean', default: false },
+      },
+    });
+    if (positionals.length > 1) throw new UsageError('Give one file at most.');
+    const [file] = positionals;
+    const sources = await sourcesOf(file, values);
+    const trust = await trustOf(file, values);
+    // A file that was closed is not held against the newest checkpoint, which is in a later one.
+    const isOld = file !== undefined && sources[0]?.old !== null;
+    const report = await verifyJournal(sources, {
+      keys: trust.keys,
+      anchor: isOld ? null : trust.anchor,
+      knownBreaks: new Set(values['known-break'].map(numberOf)),
+      whole: file === undefined,
+      ...(io.watched ? { progress: (records) => io.err(`\r${records} records`) } : {}),
+    });
+    if (io.watched) io.err('\r\x1b[K');
+    await (values.json ? printJson(report, io) : printText(report, trust.keyFiles, io));
+    return report.ok ? DONE : FAILED;
+  },
+};
+
+function numberOf(text: string): number {
+  if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new UsageError('--known-break takes the number of a record.');
+  return Number(text);
+}
+
+const printJson = ({ ok, records, fault, breaks, remarks, format, signedUpTo, last }: Report, io: Io): Promise<void> =>
+  io.out(
+    `${JSON.stringify({
+      ok,
+      entries: records,
+      error: fault?.sentence ?? breaks[0]?.sentence ?? null,
+      format,
+      fault,
+      breaks,
+      remarks,
+      signed_up_to: signedUpTo,
+      last,
+    })}\n`,
+  );
+
+async function printText(report: Report, keyFiles: readonly string[], io: Io): Promise<void> {
+  const say = (text: string) => io.out(`${printable(text)}\n`);
+  for (const { seq, ts, sentence, type } of report.remarks) {
+    if (type !== 'break') await say(`Note: record ${seq} of ${ts}: ${sentence}`);
+  }
+  for (const { seq, ts, sentence } of report.breaks) await say(`BREAK: record ${seq} of ${ts}: ${sentence}`);
+  if (report.fault !== null) await say(`NOT INTACT: ${report.fault.sentence}`);
+  await say(SUMMARY[report.format](report));
+  if (report.format === 'journal') await say(signatures(report, keyFiles));
+}
+
+const SUMMARY: Readonly<Record<Report['format'], (report: Report) => string>> = {
+  empty: () => 'There are no records.',
+  earlier: ({ records, fault }) =>
+    `${fault === null ? 'All' : 'The first'} ${records} records are intact. ` +
+    'It is the log of the earlier implementation, in which a cut end does not show.',
+  journal: ({ records, fault, breaks }) =>
+    fault !== null
+      ? `The ${records} records before that are intact.`
+      : breaks.length > 0
+        ? `The ${records} records that are there are intact, but see the breaks above.`
+        : `All ${records} records are intact.`,
+};
+
+function signatures({ signedUpTo, last, fault }: Report, keyFiles: readonly string[]): string {
+  if (keyFiles.length === 0) return 'Signatures were not checked: give the public key (journal.pub) with --key.';
+  const by = `checked with ${keyFiles.join(', ')}`;
+  if (signedUpTo === null) return `No checkpoint was found yet (${by}).`;
+  const newer = (last ?? 0) - signedUpTo;
+  if (fault !== null || newer <= 0) return `Signed up to record ${signedUpTo} (${by}).`;
+  return `Signed up to record ${signedUpTo} (${by}); the last ${newer} are newer than the newest checkpoint.`;
+}
