@@ -97,11 +97,12 @@ export class Broker {
     const approval = await walk.confirm(asked);
     if (approval.kind === 'no') return walk.service.opaque;
     return this.#alone(walk.wish, async () => {
+      // I3: the nonce is spent by this try, whatever comes of it.
+      if (!this.#parts.nonces.consume(approval.nonce, asked.digest)) return walk.service.opaque;
       const again = await walk.resolve();
       await eventsDelivered();
       const same = again.kind === 'resolved' && again.digest === asked.digest && approval.untouched();
       if (!same) return walk.service.opaque;
-      if (!this.#parts.nonces.consume(approval.nonce, again.digest)) return walk.service.opaque;
       return walk.carryOut(again, approval.nonce);
     });
   }

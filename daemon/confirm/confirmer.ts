@@ -64,6 +64,7 @@ export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, dea
   parts.stopping.addEventListener('abort', withdraw);
 
   const close = (answer: Answer['answer'], reason: string | null, receipt: Answer['receipt'] = null): void => {
+    if (answer !== 'approved') nonces.void(nonce);
     const duration_ms = Math.round(parts.monotonicMs() - asked);
     journal.note({ ...ofCall, type: 'answer', nonce, answer, reason, receipt, duration_ms });
   };
@@ -89,6 +90,7 @@ export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, dea
     return { kind: 'approved', nonce, untouched };
   } catch {
     // The journal did not take the question, so it was never asked.
+    nonces.void(nonce);
     return NO;
   } finally {
     unwatch();
