@@ -60,8 +60,9 @@ export const decodeAnswer = (bytes: Buffer): Buffer => {
   if (bytes.length === 0) throw new AdminError('empty');
   if (bytes[0] === OK && bytes[1] === 0) return bytes.subarray(2);
   if (bytes[0] === EXCEPTION && bytes[1] === 0) {
-    const [type, , message] = bytes.toString('utf8', 2).split('\0');
-    if (type && EXCEPTION_TYPE.test(type)) throw new AdminError('exception', type, message);
+    // Type, traceback and message, each ended by NUL: a type that was cut short must not pass for another one.
+    const [type, , message, ...end] = bytes.toString('utf8', 2).split('\0');
+    if (type && EXCEPTION_TYPE.test(type) && end.at(-1) === '') throw new AdminError('exception', type, message);
   }
   throw new AdminError('malformed');
 };
