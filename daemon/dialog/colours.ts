@@ -1,6 +1,6 @@
 // Qube label colours. A name is drawn as a chip with a background and a foreground of its own, so that black on a dark
 // theme and yellow on a light one stay as readable as the rest; every pair has a contrast of at least 4.5 : 1 (WCAG AA).
-import type { Label } from '../qube.ts';
+import { LABELS, type Label } from '../qube.ts';
 import type { Piece } from './rows.ts';
 
 export interface Chip {
@@ -19,14 +19,34 @@ export const CHIPS: Record<Label, Chip> = {
   black: { background: '#000000', foreground: '#ffffff' },
 };
 
-/** The attributes of a piece in the text form of pango_attr_list_to_string (byte positions); '' when it has none. */
-export const chipAttributes = ({ text, spans }: Piece): string =>
-  spans
-    .flatMap(({ start, end, label }) => {
-      const range = `${bytesBefore(text, start)} ${bytesBefore(text, end)}`;
-      const { background, foreground } = CHIPS[label];
-      return [`${range} background ${background}`, `${range} foreground ${foreground}`, `${range} weight bold`];
-    })
-    .join('\n');
+/** The style class that draws the background of a label's chip. */
+export const chipClass = (label: Label): string => `qmcp-chip-${label}`;
 
-const bytesBefore = (text: string, position: number): number => Buffer.byteLength(text.slice(0, position), 'utf8');
+/** Style rules for `chipClass`. The border keeps a chip's edge visible on a theme of its own colour. */
+export const CHIP_STYLE = LABELS.map(
+  (label) => `.${chipClass(label)} {
+  background: ${CHIPS[label].background};
+  border: 1px solid alpha(@theme_fg_color, 0.45);
+  border-radius: 4px;
+}`,
+).join('\n');
+
+/** Room, in Pango units of 1/1024 pixel, that the spaces around a name gain for the sides of its chip. */
+const ROOM = 4096;
+
+/** The letters' attributes in the text form of pango_attr_list_to_string (byte positions); '' when there are none. */
+export const letterAttributes = ({ text, spans }: Piece): string => {
+  const attribute = (start: number, end: number, what: string) =>
+    `${bytesBefore(text, start)} ${bytesBefore(text, end)} ${what}`;
+  return spans
+    .flatMap(({ start, end, label }) => [
+      attribute(start, end, `foreground ${CHIPS[label].foreground}`),
+      attribute(start, end, 'weight bold'),
+      ...[start - 1, end].filter((at) => text[at] === ' ').map((at) => attribute(at, at + 1, `letter-spacing ${ROOM}`)),
+    ])
+    .join('\n');
+};
+
+/** The position in bytes of a position in UTF-16 units. */
+export const bytesBefore = (text: string, position: number): number =>
+  Buffer.byteLength(text.slice(0, position), 'utf8');

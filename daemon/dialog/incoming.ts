@@ -1,5 +1,5 @@
 // The question as it arrives on the connection: bytes until the first newline, then a shape, then a text fit to show.
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { isQubeName } from '../names.ts';
 import { LABELS } from '../qube.ts';
 import { reasonNotToShow } from './displayable.ts';
@@ -9,9 +9,9 @@ export const MAX_EXPIRES_SECONDS = 3_600;
 const MAX_MARKS = 256;
 
 // Copied into the statement and never shown, so any plain token will do; the broker's own are 64 hex digits.
-const token = z.string().regex(/^[\x21-\x7e]{16,256}$/);
-const position = z.number().int().min(0).max(MAX_QUESTION_BYTES);
-const qubeName = z.string().refine(isQubeName);
+const token = z.string().check(z.regex(/^[\x21-\x7e]{16,256}$/));
+const position = z.int().check(z.minimum(0), z.maximum(MAX_QUESTION_BYTES));
+const qubeName = z.string().check(z.refine(isQubeName));
 
 const mark = z.object({ line: position, start: position, end: position, label: z.enum(LABELS) });
 
@@ -20,13 +20,13 @@ const schema = z.object({
   v: z.literal(1),
   nonce: token,
   digest: token,
-  expires_in: z.number().positive().max(MAX_EXPIRES_SECONDS),
+  expires_in: z.number().check(z.positive(), z.maximum(MAX_EXPIRES_SECONDS)),
   view: z.object({
     lines: z.array(z.string()),
-    marks: z.array(mark).max(MAX_MARKS).default([]),
-    type_to_confirm: qubeName.nullable(),
-    risk: z.enum(['change', 'destroy']).default('destroy'),
-    freeze: qubeName.optional(),
+    marks: z._default(z.array(mark).check(z.maxLength(MAX_MARKS)), []),
+    type_to_confirm: z.nullable(qubeName),
+    risk: z._default(z.enum(['change', 'destroy']), 'destroy'),
+    freeze: z.optional(qubeName),
   }),
 });
 

@@ -1,9 +1,13 @@
 // The look of the window. Sizes in em and theme colours, so that large fonts and dark themes carry over.
+import { CHIP_STYLE } from './colours.ts';
+
 export const STYLE = `
 window.qmcp-question > box { padding: 0; }
 .qmcp-band { min-height: 5px; background-color: #3584e4; }
 .qmcp-band.destroy { background-color: #c01c28; }
-.qmcp-body { padding: 18px 22px 16px 22px; }
+.qmcp-body { padding: 18px 18px 16px 18px; }
+.qmcp-body label { padding: 0 4px; }
+.qmcp-body entry { margin: 0 4px; }
 .qmcp-headline { font-size: 1.35em; font-weight: 700; }
 .qmcp-fact-name { opacity: 0.72; }
 .qmcp-prompt { font-weight: 700; }
@@ -12,4 +16,5 @@ window.qmcp-question > box { padding: 0; }
 .qmcp-hint { opacity: 0.85; }
 .qmcp-foot button { min-width: 6em; padding: 5px 14px; }
 entry.qmcp-entry { font-family: monospace; }
+${CHIP_STYLE}
 `;

@@ -1,6 +1,7 @@
 // The window: widgets, and what may reach them. It decides nothing; it reports a denial or an approval that a person
 // gave, and can say at any moment which lines it displays.
-import { chipAttributes } from './colours.ts';
+import { drawChips } from './chips.ts';
+import { letterAttributes } from './colours.ts';
 import { ASLEEP, DEAD_MS, isAwake, onFocus, type WakesAt } from './deadtime.ts';
 import { isGenuine, type Origin } from './genuine.ts';
 import type { Toolkit } from './gtk.ts';
@@ -37,11 +38,12 @@ export interface QuestionWindow {
 }
 
 export const questionWindow = (
-  { Gtk, Gdk, Pango }: Toolkit,
+  toolkit: Toolkit,
   view: Asked['view'],
   { deny, freeze, allow }: Deeds,
   { acceptSynthetic, now }: Rules,
 ): QuestionWindow => {
+  const { Gtk, Gdk, Pango } = toolkit;
   type Widget = InstanceType<typeof Gtk.Widget>;
   type Label = InstanceType<typeof Gtk.Label>;
   const STOP = true;
@@ -70,8 +72,10 @@ export const questionWindow = (
     // A natural width of next to nothing: the window's width is ours, the height follows from it.
     made.setMaxWidthChars(NARROW);
     made.setHexpand(true);
-    const attributes = chipAttributes(piece);
-    if (attributes !== '') made.setAttributes(Pango.AttrList.fromString(attributes));
+    if (piece.spans.length > 0) {
+      made.setAttributes(Pango.AttrList.fromString(letterAttributes(piece)));
+      drawChips(toolkit, made, piece);
+    }
     return named(made, piece.text, ...classes);
   };
 
@@ -322,6 +326,7 @@ export const questionWindow = (
     const { x, y } = placeFor(size, area, pointer());
     window.move(x, y);
     window.show();
+    window.setFocusVisible(true);
     return null;
   };
 
