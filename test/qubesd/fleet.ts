@@ -10,6 +10,8 @@ export interface QubeSpec {
   readonly features?: Readonly<Record<string, string>>;
   /** Sizes in bytes. */
   readonly volumes?: Readonly<Record<string, number>>;
+  /** What is used of a volume, in bytes; 0 unless said. */
+  readonly usage?: Readonly<Record<string, number>>;
   /** "<class>.<Available|Attached|Assigned>" to the lines that listing answers. */
   readonly devices?: Readonly<Record<string, readonly string[]>>;
   readonly firewall?: string;

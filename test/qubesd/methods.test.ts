@@ -235,6 +235,12 @@ describe('volumes, devices and the firewall', () => {
     expect(await call('admin.vm.volume.List', 'ai-idle')).toBe('0\0private\nroot\nvolatile\n');
   });
 
+  it('tell what is used of a volume, which is nothing unless the fleet says more', async () => {
+    const { call } = await withF0({}, { full: { usage: { private: GIB } } });
+    expect(await call('admin.vm.volume.Info+private', 'full')).toContain(`\nusage=${GIB}\n`);
+    expect(await call('admin.vm.volume.Info+root', 'full')).toContain('\nusage=0\n');
+  });
+
   it('hand a volume over with a token that is good once', async () => {
     const { world, call } = await withF0({}, { big: { volumes: { private: 9 * GIB } } });
     const token = (await call('admin.vm.volume.CloneFrom+private', 'big')).slice(2);

@@ -343,7 +343,7 @@ const volumeInfo = (call: Call): string => {
     'pool=vm-pool',
     `vid=qubes_dom0/vm-${qube.name}-${arg}`,
     `size=${volumeSize(call)}`,
-    'usage=0',
+    `usage=${qube.usage.get(arg) ?? 0}`,
     'rw=True',
     'source=',
     'path=/x',

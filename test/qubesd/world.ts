@@ -16,6 +16,8 @@ export interface Qube {
   readonly features: Map<string, string>;
   /** Sizes in bytes. */
   readonly volumes: Map<string, number>;
+  /** What is used of a volume, in bytes; a volume that is not here is empty. */
+  readonly usage: Map<string, number>;
   readonly devices: Map<string, string[]>;
   firewall: string;
 }
@@ -146,6 +148,7 @@ export class World {
       props: new Map(Object.entries(spec.props ?? {})),
       features: new Map([...(inherited.features ?? []), ...Object.entries(spec.features ?? {})]),
       volumes: new Map(Object.entries({ ...(isAdmin ? {} : DEFAULT_VOLUMES), ...spec.volumes })),
+      usage: new Map(Object.entries(spec.usage ?? {})),
       devices: new Map(Object.entries(spec.devices ?? {}).map(([listing, lines]) => [listing, [...lines]])),
       firewall: spec.firewall ?? inherited.firewall ?? ACCEPT_ALL,
     };
