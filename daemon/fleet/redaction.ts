@@ -10,3 +10,9 @@ export const redacted = (snapshot: Snapshot, name: string): string => {
   const qube = isQubeName(name) ? snapshot.get(name) : undefined;
   return qube && isManaged(qube) ? name : OUT_OF_SCOPE;
 };
+
+/** The word itself unless it is the name of a qube known to be out of scope. For text in which anything may stand. */
+export const redactedWord = (snapshot: Snapshot, word: string): string => {
+  const qube = isQubeName(word) ? snapshot.get(word) : undefined;
+  return qube && !isManaged(qube) ? OUT_OF_SCOPE : word;
+};

@@ -1,10 +1,25 @@
 // Every service there is. Adding one touches its own file and this one.
+import { attachDevice } from './attach-device.ts';
+import { detachDevice } from './detach-device.ts';
 import { aiManagedEvents } from './events.ts';
 import { getProperty } from './get-property.ts';
 import { lifecycle } from './lifecycle.ts';
+import { listAttachedDevices } from './list-attached-devices.ts';
 import { listManagedQubes } from './list-managed-qubes.ts';
 import type { Service } from './service.ts';
+import { setFeature } from './set-feature.ts';
+import { setProperty } from './set-property.ts';
 
-const ALL: readonly Service[] = [listManagedQubes, getProperty, lifecycle, aiManagedEvents];
+const ALL: readonly Service[] = [
+  listManagedQubes,
+  getProperty,
+  lifecycle,
+  aiManagedEvents,
+  setProperty,
+  setFeature,
+  attachDevice,
+  detachDevice,
+  listAttachedDevices,
+];
 
 export const SERVICES: ReadonlyMap<string, Service> = new Map(ALL.map((service) => [service.name, service]));
