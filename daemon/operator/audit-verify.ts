@@ -1,6 +1,7 @@
 // qmcpctl audit verify: is the journal what the broker wrote?
 import { parseArgs } from 'node:util';
 import { type Report, verifyJournal } from '../journal/verify.ts';
+import { oneFile } from './audit-show.ts';
 import { type Command, DONE, FAILED, type Io, printable, UsageError } from './command.ts';
 import { DEFAULT_LOG, PLACE_OPTIONS, sourcesOf, trustOf } from './journal-place.ts';
 
@@ -38,8 +39,8 @@ export const auditVerify: Command = {
         json: { type: 'boolean', default: false },
       },
     });
-    if (positionals.length > 1) throw new UsageError('Give one file at most.');
-    const [file] = positionals;
+    const file = oneFile(positionals);
+    const knownBreaks = new Set(values['known-break'].map(numberOf));
     const sources = await sourcesOf(file, values);
     const trust = await trustOf(file, values);
     // A file that was closed is not held against the newest checkpoint, which is in a later one.
@@ -47,7 +48,7 @@ export const auditVerify: Command = {
     const report = await verifyJournal(sources, {
       keys: trust.keys,
       anchor: isOld ? null : trust.anchor,
-      knownBreaks: new Set(values['known-break'].map(numberOf)),
+      knownBreaks,
       whole: file === undefined,
       ...(io.watched ? { progress: (records) => io.err(`\r${records} records`) } : {}),
     });

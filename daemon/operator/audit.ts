@@ -1,7 +1,11 @@
 // qmcpctl audit: reading and checking the journal.
+import { auditExport, auditShow, auditTail } from './audit-show.ts';
 import { auditVerify } from './audit-verify.ts';
 import { group } from './command.ts';
 
 export const audit = group('qmcpctl audit', 'Reads and checks the journal of what happened.', {
+  tail: auditTail,
+  show: auditShow,
   verify: auditVerify,
+  export: auditExport,
 });
