@@ -48,6 +48,7 @@ export class Broker {
     if (call.body === null && service.malformed) return service.malformed;
     const json = call.body?.json;
     const caller: Caller = { source: call.source, principal: DEFAULT_PRINCIPAL };
+    if (service.kind === 'read' && this.#parts.restraint.isFrozen(call.source)) return NOT_FOUND;
     try {
       const reply = service.kind === 'read' ? this.#read(service, json, caller) : this.#change(service, json, caller);
       return reply instanceof Promise ? reply.catch((error) => this.#unplanned(error, service.name)) : reply;
@@ -94,6 +95,7 @@ export class Broker {
     const asked = waited ? await walk.resolve() : first;
     if (asked.kind === 'refused') return asked.refusal;
     if (asked.operation.obstacle) return asked.operation.obstacle;
+    if (!walk.mayAsk(asked)) return walk.service.opaque;
     const approval = await walk.confirm(asked);
     if (approval.kind === 'no') return walk.service.opaque;
     return this.#alone(walk.wish, async () => {
@@ -144,6 +146,10 @@ class Walk {
 
   async resolve(): Promise<Resolved | Refused> {
     const { settings } = this.#parts;
+    if (this.#parts.restraint.isFrozen(this.#caller.source)) {
+      this.#decided([], 'refuse', 'frozen');
+      return { kind: 'refused', refusal: this.service.opaque, rule: 'frozen', qubes: [] };
+    }
     try {
       const resolved = await resolve(this.service, this.wish, this.#caller, this.#parts, settings.current());
       if (resolved.kind === 'refused') this.#decided(resolved.qubes, 'refuse', resolved.rule);
@@ -159,9 +165,17 @@ class Walk {
     this.#parts.journal.note({ ...this.#ofCall(qubes), type: 'decision', verdict, rule });
   }
 
+  /** Whether the source has not been denied so often that its questions rest. */
+  mayAsk({ qubes }: Resolved): boolean {
+    const mayAsk = this.#parts.restraint.mayAsk(this.#caller.source);
+    if (!mayAsk) this.#decided(qubes, 'refuse', 'questions-rest');
+    return mayAsk;
+  }
+
   async confirm({ operation, qubes, digest }: Resolved) {
     const deadline = this.#arrival + this.#parts.settings.current().consentTimeoutSeconds * 1000;
-    return confirm(this.#parts, { ofCall: this.#ofCall(qubes), digest, view: await operation.describe(), deadline });
+    const view = await operation.describe();
+    return confirm(this.#parts, { source: this.#caller.source, ofCall: this.#ofCall(qubes), digest, view, deadline });
   }
 
   /** I1, I4: only after allow or a consumed nonce, with the intent on disk before and the outcome after. */

@@ -8,6 +8,7 @@ import pino from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { Broker } from './broker.ts';
 import { Nonces } from './confirm/nonces.ts';
+import { Restraint } from './confirm/restraint.ts';
 import { FleetView } from './fleet/view.ts';
 import { openJournal } from './journal/journal.ts';
 import { openDoor } from './qrexec/door.ts';
@@ -67,6 +68,10 @@ const main = async (): Promise<void> => {
   const fleet = new FleetView(admin);
   const events = followEvents(flags.qubesd, fleet);
 
+  const restraint = new Restraint(flags.state, monotonicMs);
+  if (restraint.complaint) log.error(restraint.complaint);
+  for (const source of restraint.frozen) log.warn({ source }, `Frozen. To end that: qmcpctl thaw ${source}`);
+
   const stopping = new AbortController();
   const tools = toolsIn(flags['tool-path'], {
     report: (tool, end, said) => log.warn({ tool, end, said }, 'A tool of the platform did not do what it was asked.'),
@@ -78,6 +83,8 @@ const main = async (): Promise<void> => {
     settings,
     journal,
     nonces: new Nonces(randomBytes, monotonicMs),
+    restraint,
+    restrained: (sentence, source) => log.warn({ source }, sentence),
     socket: join(flags.run, 'confirm.sock'),
     key: () => settings.current().confirmKey,
     stopping: stopping.signal,

@@ -2,11 +2,12 @@
 import type { FleetView } from '../fleet/view.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Answer } from '../journal/record.ts';
-import type { Digest, Nonce } from '../names.ts';
+import type { Digest, Nonce, QubeName } from '../names.ts';
 import { askApprover } from './approver.ts';
 import type { Nonces } from './nonces.ts';
 import type { Question, View } from './question.ts';
 import { checkReceipt } from './receipt.ts';
+import type { Restraint } from './restraint.ts';
 
 /** A question that would leave the person less time than this is not raised. */
 export const MIN_QUESTION_MS = 2_000;
@@ -15,6 +16,7 @@ export const MIN_QUESTION_MS = 2_000;
 type OfCall = Omit<Answer, 'type' | 'nonce' | 'answer' | 'reason' | 'receipt' | 'duration_ms'>;
 
 export interface Matter {
+  readonly source: QubeName;
   readonly ofCall: OfCall;
   readonly digest: Digest;
   readonly view: View;
@@ -31,6 +33,9 @@ export interface ConfirmerParts {
   /** The operator's public key as the settings have it now. */
   readonly key: () => Uint8Array | null;
   readonly nonces: Nonces;
+  readonly restraint: Restraint;
+  /** Told, for the operator's log, what was done about a source. */
+  readonly restrained: (sentence: string, source: QubeName) => void;
   readonly fleet: FleetView;
   readonly journal: Journal;
   readonly monotonicMs: () => number;
@@ -44,7 +49,10 @@ const NO: Approval = { kind: 'no' };
  * to happen to the qubes while the question was open; `untouched` says whether that still holds. Never rejects for a
  * reason outside the broker.
  */
-export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, deadline }: Matter): Promise<Approval> => {
+export const confirm = async (
+  parts: ConfirmerParts,
+  { source, ofCall, digest, view, deadline }: Matter,
+): Promise<Approval> => {
   const { fleet, journal, nonces } = parts;
   const names = ofCall.qubes.map(({ name }) => name);
   const asked = parts.monotonicMs();
@@ -55,7 +63,8 @@ export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, dea
   if (!key || revision === null || timeLeft < MIN_QUESTION_MS || parts.stopping.aborted) return NO;
 
   const nonce = nonces.issue(digest, timeLeft);
-  const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view };
+  const shown = withFreeze(view, source, parts.restraint.takeUnasked(source));
+  const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view: shown };
   const withdrawal = new AbortController();
   const withdraw = (): void => withdrawal.abort();
   const unwatch = fleet.watch((name) => {
@@ -77,6 +86,7 @@ export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, dea
       return NO;
     }
     const checked = checkReceipt(heard.line, question, key);
+    if (checked.answer === 'denied') restrain(parts, source, checked.freeze);
     if (checked.answer !== 'approved') {
       close(checked.answer, 'reason' in checked ? checked.reason : null, 'receipt' in checked ? checked.receipt : null);
       return NO;
@@ -87,6 +97,7 @@ export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, dea
       return NO;
     }
     close('approved', null, checked.receipt);
+    parts.restraint.approved(source);
     return { kind: 'approved', nonce, untouched };
   } catch {
     // The journal did not take the question, so it was never asked.
@@ -95,5 +106,33 @@ export const confirm = async (parts: ConfirmerParts, { ofCall, digest, view, dea
   } finally {
     unwatch();
     parts.stopping.removeEventListener('abort', withdraw);
+  }
+};
+
+/** The window offers to freeze the source, and says what it was spared. */
+const withFreeze = (view: View, source: QubeName, unasked: number): View => {
+  const spared = `Not shown to you meanwhile: ${unasked} other question${unasked === 1 ? '' : 's'} of this agent's qube.`;
+  return { ...view, lines: unasked === 0 ? view.lines : [...view.lines, spared], freeze: source };
+};
+
+const restrain = ({ restraint, journal, restrained }: ConfirmerParts, source: QubeName, freeze: boolean): void => {
+  const rest = restraint.denied(source);
+  if (freeze) {
+    journal.note({ type: 'operator', verb: 'freeze', args: { source, by: 'dialog' } });
+    try {
+      restraint.freeze(source);
+      restrained(`Every call of ${source} is refused until: qmcpctl thaw ${source}`, source);
+    } catch {
+      restrained(
+        `${source} is frozen until the next restart only: its freeze could not be saved. Check the disk.`,
+        source,
+      );
+    }
+  } else if (rest !== null) {
+    const minutes = Math.round(rest / 60_000);
+    restrained(
+      `Questions of ${source} were denied three times in ten minutes: none is shown for ${minutes} minutes.`,
+      source,
+    );
   }
 };

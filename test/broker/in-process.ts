@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { Broker } from '../../daemon/broker.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
+import { Restraint } from '../../daemon/confirm/restraint.ts';
 import { FleetView } from '../../daemon/fleet/view.ts';
 import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
 import type { QubeName } from '../../daemon/names.ts';
@@ -78,6 +79,8 @@ export class InProcess {
       settings,
       journal,
       nonces: new Nonces(randomBytes, monotonicMs),
+      restraint: new Restraint(join(root, 'state'), monotonicMs),
+      restrained: (sentence) => this.notices.push(sentence),
       socket: join(this.run, 'confirm.sock'),
       key: () => settings.current().confirmKey,
       stopping: this.#stopping.signal,
@@ -137,7 +140,7 @@ export class InProcess {
 export const openBroker = async (options: InProcessOptions = {}): Promise<InProcess> => {
   const { fleet = FLEET_F0, operatorFiles = QUIET, now = Date.now } = options;
   const root = await mkdtemp(join(tmpdir(), 'qmcp-'));
-  for (const name of ['etc', 'run', 'log', 'bin']) await mkdir(join(root, name));
+  for (const name of ['etc', 'run', 'state', 'log', 'bin']) await mkdir(join(root, name));
   for (const [name, text] of Object.entries(operatorFiles)) {
     const path = join(root, 'etc', name);
     await (text === null ? mkdir(path) : writeFile(path, text));

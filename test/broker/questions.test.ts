@@ -214,6 +214,37 @@ test('at its end the broker withdraws the open question and refuses the call', a
   expect(qubesd.changes()).toEqual([]);
 });
 
+test('deny and freeze refuses every call of that source, over a restart too, and of no other', async () => {
+  const { daemon, qubesd, approver } = await asking();
+  const reply = daemon.call(LIFECYCLE, REMOVE);
+  const asked = await approver.next();
+  expect(asked.question.view.freeze).toBe('mcp-control');
+  asked.deny({ freeze: true });
+  expect(await reply).toEqual(REFUSED);
+  const START = { name: 'ai-idle', action: 'start' };
+  expect(await daemon.call(LIFECYCLE, START)).toEqual(REFUSED);
+  expect(await daemon.call('qmcp.ListAIManagedQubes', '')).toEqual(REFUSED);
+  await daemon.end();
+  await daemon.start();
+  expect(await daemon.call(LIFECYCLE, START)).toEqual(REFUSED);
+  expect(qubesd.changes()).toEqual([]);
+  expect(daemon.lines.map(({ msg }) => msg)).toContain('Frozen. To end that: qmcpctl thaw mcp-control');
+  expect(await daemon.call(LIFECYCLE, START, { source: 'mcp-other' })).toEqual({ ok: true });
+});
+
+test('after three denials the questions of that source rest, those of another do not, and the operator is told', async () => {
+  const { daemon, qubesd, approver } = await asking();
+  approver.reflex = (asked) => asked.deny();
+  for (let i = 0; i < 5; i++) expect(await daemon.call(LIFECYCLE, REMOVE)).toEqual(REFUSED);
+  expect(approver.questions).toHaveLength(3);
+  approver.reflex = (asked) => asked.approve();
+  expect(await daemon.call(LIFECYCLE, REMOVE, { source: 'mcp-other' })).toEqual({ ok: true });
+  expect(qubesd.changes()).toEqual([REMOVED]);
+  expect(daemon.lines.map(({ msg }) => msg)).toContain(
+    'Questions of mcp-control were denied three times in ten minutes: none is shown for 5 minutes.',
+  );
+});
+
 test('killed between intent and outcome, the next start names the operation, retries nothing, and the journal verifies', async () => {
   const { daemon, qubesd, approver } = await asking();
   const { uuid } = qubesd.world.qube('ai-idle');
