@@ -1,14 +1,18 @@
 // Every service there is. Adding one touches its own file and this one.
 import { attachDevice } from './attach-device.ts';
+import { clone } from './clone.ts';
 import { detachDevice } from './detach-device.ts';
 import { aiManagedEvents } from './events.ts';
 import { getProperty } from './get-property.ts';
 import { lifecycle } from './lifecycle.ts';
 import { listAttachedDevices } from './list-attached-devices.ts';
 import { listManagedQubes } from './list-managed-qubes.ts';
+import { poolStats } from './pool-stats.ts';
 import type { Service } from './service.ts';
 import { setFeature } from './set-feature.ts';
 import { setProperty } from './set-property.ts';
+import { spawn } from './spawn.ts';
+import { spawnDisposable } from './spawn-disposable.ts';
 
 const ALL: readonly Service[] = [
   listManagedQubes,
@@ -20,6 +24,10 @@ const ALL: readonly Service[] = [
   attachDevice,
   detachDevice,
   listAttachedDevices,
+  poolStats,
+  spawn,
+  spawnDisposable,
+  clone,
 ];
 
 export const SERVICES: ReadonlyMap<string, Service> = new Map(ALL.map((service) => [service.name, service]));

@@ -1,0 +1,256 @@
+// How a qube comes into being (contract 1.5 to 1.7, R4 to R7, R23): one call that creates, then phases, each durably
+// named before it begins; when one fails, what was created goes again, and the reply says whether it verifiably did.
+import { isOwnerTag, tagChanges } from '../authority/birth.ts';
+import type { Tags } from '../authority/capabilities.ts';
+import { JournalUnavailable } from '../journal/unavailable.ts';
+import { isQubeName, type QubeName, type Uuid } from '../names.ts';
+import { type Refusal, refuse } from '../qrexec/door.ts';
+import type { Label } from '../qube.ts';
+import type { Admin, Row } from '../qubesadmin/admin.ts';
+import { AdminError } from '../qubesadmin/wire.ts';
+import type { Egress } from './birth-egress.ts';
+import type { Work } from './service.ts';
+
+/** The qube that the call creates. Everything is done to it by uuid, since its name may be another's by then. */
+export interface Child {
+  readonly role: 'created';
+  readonly name: QubeName;
+  readonly uuid: Uuid;
+}
+
+/** What a reply says of a failure: when everything is undone, and when that could not be verified. */
+export interface Failure {
+  readonly undone: Refusal;
+  left(name: string): Refusal;
+}
+
+export interface Phase {
+  readonly step: string;
+  readonly failed: Failure;
+  /** Rejects with `AdminError` when it failed, a read-back that shows something else included. */
+  run(child: Child): Promise<void>;
+}
+
+export interface Birth<Answer> {
+  /** What to call it where it has to be named and nobody knows more; null where qubesd chooses the name. */
+  readonly name: string | null;
+  /** As in the record of a step. */
+  readonly known: readonly string[] | null;
+  readonly failed: Failure;
+  /** The one Admin API call that creates. */
+  order(): Promise<Answer>;
+  /** The child, from the answer to the order. Rejects with `AdminError` where that names none of ours. */
+  locate(answer: Answer): Promise<Child>;
+  /** The answer as a late one carries it. */
+  late(data: Buffer): Answer;
+  /**
+   * The child where no answer led to it; null where there is none. `failure` is the order's own, null when the order was
+   * answered well. Rejects with `AdminError`.
+   */
+  search(failure: AdminError | null): Promise<Child | null>;
+  readonly phases: readonly Phase[];
+}
+
+/** The step after which nothing is missing any more: what a start finds without it is debris. */
+export const COMPLETE = 'complete';
+/** The step before the creating call. */
+export const CREATE = 'create';
+
+const left =
+  (label: string) =>
+  (name: string): Refusal =>
+    refuse(`${label} AND rollback failed; manual cleanup of qube '${name}' required in dom0`);
+
+/** A failure that says that it was rolled back, and one that is as if nothing had begun. */
+export const rolledBack = (label: string): Failure => ({ undone: refuse(`${label} (rolled back)`), left: left(label) });
+export const asBefore = (label: string): Failure => ({ undone: refuse(label), left: left(label) });
+
+/** Carries a birth out. The complete child, or the refusal that says what is left of it. */
+export const bear = async <Answer>(birth: Birth<Answer>, admin: Admin, work: Work): Promise<Child | Refusal> => {
+  let { failed } = birth;
+  let reached: 'nothing' | 'order' | 'answer' = 'nothing';
+  let child: Child | null = null;
+  try {
+    await work.step(CREATE, null, birth.known);
+    reached = 'order';
+    const answer = await birth.order();
+    reached = 'answer';
+    child = await birth.locate(answer);
+    work.changed(child.name);
+    for (const phase of birth.phases) {
+      failed = phase.failed;
+      await work.step(phase.step, child);
+      await phase.run(child);
+    }
+    await work.step(COMPLETE, child);
+    return child;
+  } catch (error) {
+    const cause = causeOf(error);
+    work.cause(cause);
+    if (reached === 'nothing') return failed.undone;
+    const isUndone = child
+      ? await undo(child, admin, work)
+      : await undoUnknown(reached === 'order' ? error : null, birth, admin, work);
+    if (!isUndone) {
+      work.cause(`${cause}, rollback failed`);
+      const name = child?.name ?? birth.name;
+      return name === null ? failed.undone : failed.left(name);
+    }
+    // What nobody planned is told to the operator; the caller's reply is the same.
+    if (cause === UNPLANNED) throw error;
+    return failed.undone;
+  }
+};
+
+const UNPLANNED = 'unplanned';
+
+const causeOf = (error: unknown): string => {
+  // Of what qubesd says only the type is passed on; the details of 'malformed' are words of ours.
+  if (error instanceof AdminError) return error.type ?? ((error.kind === 'malformed' && error.detail) || error.kind);
+  return error instanceof JournalUnavailable ? 'journal unavailable' : UNPLANNED;
+};
+
+// ---- undoing
+
+const VERIFY_TRIES = 3;
+const VANISH_LOOKS = 10;
+const VANISH_PAUSE_MS = 200;
+
+/** Takes a qube away that was just created. True only when qubesd says that it is gone. */
+export const undo = async (child: Child, admin: Admin, work: Work): Promise<boolean> => {
+  // Taking away is safe with or without a journal that takes it down.
+  await work.step('rollback', child).catch(() => {});
+  const isGone = await remove(child.uuid, admin);
+  work.changed(child.name);
+  if (!isGone) await work.step('left behind', child).catch(() => {});
+  return isGone;
+};
+
+/** Kills where it runs, removes, and looks. True only when qubesd says that the qube is gone (R4: Kill alone never was). */
+export const remove = async (uuid: Uuid, admin: Admin): Promise<boolean> => {
+  const isHalted = (await admin.state({ uuid }).catch(failing)) === 'Halted';
+  if (!isHalted) await admin.lifecycle({ uuid }, 'Kill').catch(failing);
+  await admin.lifecycle({ uuid }, 'Remove').catch(failing);
+  const isGone = async (): Promise<boolean> => (await insistently(() => admin.rowOf(uuid))) === null;
+  // A disposable that is killed removes itself, in its own time.
+  for (let looks = isHalted ? 1 : VANISH_LOOKS; looks > 0; looks--) {
+    if (await isGone()) return true;
+    if (looks > 1) await new Promise((resolve) => setTimeout(resolve, VANISH_PAUSE_MS));
+  }
+  return false;
+};
+
+const failing = (error: unknown): null => {
+  if (error instanceof AdminError) return null;
+  throw error;
+};
+
+/** A reading that is tried again when it fails, since much hangs on it; undefined when it keeps failing. */
+const insistently = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
+  for (let tries = 0; tries < VERIFY_TRIES; tries++) {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof AdminError)) throw error;
+    }
+  }
+  return undefined;
+};
+
+/** The order failed, or its answer led nowhere: looks whether it made something all the same. */
+const undoUnknown = async <Answer>(
+  failure: unknown,
+  birth: Birth<Answer>,
+  admin: Admin,
+  work: Work,
+): Promise<boolean> => {
+  const known = failure instanceof AdminError ? failure : null;
+  // Without a connection nothing was ordered.
+  if (known?.kind === 'unreachable') return true;
+  const found = await insistently(() => birth.search(known));
+  if (found && (await undo(found, admin, work))) return true;
+  if (known?.late) undoLate(known.late, birth, admin, work);
+  return found === null;
+};
+
+/** An answer after its deadline proves that the qube is ours and stands there incomplete. Nobody waits for it any more. */
+const undoLate = <Answer>(late: Promise<Buffer>, birth: Birth<Answer>, admin: Admin, work: Work): void => {
+  late.then(async (data) => undo(await birth.locate(birth.late(data)), admin, work)).catch(() => {});
+};
+
+// ---- phases that every birth has
+
+/** The tags, exact on the vocabulary that is the broker's: first what is missing, then what is not wanted, then a look. */
+export const stamp = (wanted: Tags, admin: Admin, failed: Failure): Phase => ({
+  step: 'stamp',
+  failed,
+  run: async ({ uuid }) => {
+    const { add, remove } = tagChanges(await admin.tags({ uuid }), wanted);
+    for (const tag of add) await admin.setTag({ uuid }, tag);
+    for (const tag of remove) await admin.removeTag({ uuid }, tag);
+    const open = tagChanges(await admin.tags({ uuid }), wanted);
+    if (open.add.length + open.remove.length > 0) throw new AdminError('malformed', null, 'tags not as set');
+  },
+});
+
+/** The network, set even where it is the same already, since a default follows the machine's; and not used before that. */
+export const pin = ({ netvm }: Egress, admin: Admin, failed: Failure): Phase => ({
+  step: 'pin',
+  failed,
+  run: async ({ uuid }) => {
+    const wanted = netvm?.name ?? '';
+    await admin.setProperty({ uuid }, 'netvm', wanted);
+    const { isDefault, text } = await admin.property({ uuid }, 'netvm');
+    if (isDefault || text !== wanted) throw new AdminError('malformed', null, 'netvm not as set');
+    await stillUnused(uuid, admin);
+  },
+});
+
+/** Who started the qube before it was pinned had it on another network (I8). */
+export const stillUnused = async (uuid: Uuid, admin: Admin): Promise<void> => {
+  if ((await admin.state({ uuid })) !== 'Halted') throw new AdminError('malformed', null, 'not halted');
+};
+
+export const childOf = ({ name, uuid }: Row): Child => ({ role: 'created', name, uuid });
+
+// ---- births under a name of the caller's choosing
+
+export interface Named {
+  readonly name: string;
+  readonly klass: 'AppVM' | 'DispVM';
+  readonly template: QubeName;
+  readonly label: Label;
+}
+
+/** The creation of a qube whose name was free when the creations' lock was taken, and so is ours when it is there after. */
+export const namedBirth = (named: Named, failed: Failure, admin: Admin): Omit<Birth<void>, 'phases'> => {
+  const { name, klass, template, label } = named;
+  const find = async (): Promise<Row | null> => (isQubeName(name) ? admin.row(name) : null);
+  return {
+    name,
+    known: null,
+    failed,
+    order: () => admin.create(klass, template, name, label),
+    late: () => {},
+    locate: async () => {
+      const row = await find();
+      if (!row) throw new AdminError('malformed', null, 'created and not there');
+      return childOf(row);
+    },
+    search: async (failure) => {
+      // qubesd takes back what it refuses half-way, and refuses what an operator has just created under the same name.
+      if (failure?.kind === 'exception') return null;
+      const row = await find();
+      const isOurs = row && (failure === null || (await isUnfinished(row, klass, template, admin)));
+      return isOurs ? childOf(row) : null;
+    },
+  };
+};
+
+/** Whether a qube is as a creation leaves it before the first phase: never started, of this template, nobody's yet. */
+export const isUnfinished = async (row: Row, klass: string, template: string, admin: Admin): Promise<boolean> => {
+  if (row.klass !== klass || row.state !== 'Halted') return false;
+  const { uuid } = row;
+  const [{ text }, tags] = await Promise.all([admin.property({ uuid }, 'template'), admin.tags({ uuid })]);
+  return text === template && ![...tags].some(isOwnerTag);
+};

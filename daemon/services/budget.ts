@@ -1,0 +1,77 @@
+// The pool budget (contract 1.12, 1.15): how many bytes agents' qubes hold, and whether there is room for more.
+import { isTombstoneMarker } from '../authority/tombstone.ts';
+import { inParallel } from '../fleet/in-parallel.ts';
+import type { Uuid } from '../names.ts';
+import { type Refusal, refuse } from '../qrexec/door.ts';
+import { isManaged, type Qube } from '../qube.ts';
+import type { Admin } from '../qubesadmin/admin.ts';
+import { AdminError } from '../qubesadmin/wire.ts';
+import type { Settings } from '../settings/settings.ts';
+
+/** What qubesd gives a new private volume, and so the least that any creation is charged. */
+export const LEAST_CHARGE = 2 * 2 ** 30;
+
+export const CAP_UNKNOWN = refuse('pool cap not configured');
+export const USE_UNKNOWN = refuse('pool stats unavailable');
+const CAP_EXCEEDED = refuse('pool cap exceeded');
+
+/** Klasses whose root volume is their own and not a template's. */
+const OWN_ROOT: ReadonlySet<string> = new Set(['TemplateVM', 'StandaloneVM']);
+
+type Charged = Pick<Qube, 'uuid' | 'klass' | 'tags'>;
+
+/** Managed qubes and tombstones count; tags that cannot be read are not managed. */
+const isCharged = ({ tags }: Pick<Qube, 'tags'>): boolean =>
+  isManaged({ tags }) || [...(tags ?? [])].some(isTombstoneMarker);
+
+/** The bytes one qube is charged with; none for one that is gone. Rejects with `AdminError` where a volume cannot be read. */
+export const footprint = async (admin: Admin, { uuid, klass }: Pick<Qube, 'uuid' | 'klass'>): Promise<number> => {
+  try {
+    const volumes = OWN_ROOT.has(klass) ? ['private', 'root'] : ['private'];
+    const sizes = await Promise.all(volumes.map((volume) => admin.volume({ uuid }, volume)));
+    return sizes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  } catch (error) {
+    if (error instanceof AdminError && error.type === 'QubesVMNotFoundError') return 0;
+    throw error;
+  }
+};
+
+/** The bytes that these qubes are charged with together. Rejects with `AdminError` where a volume cannot be read. */
+export const usedBytes = async (admin: Admin, qubes: readonly Charged[]): Promise<number> => {
+  const sizes = await inParallel(qubes.filter(isCharged), (qube) => footprint(admin, qube));
+  return sizes.reduce((sum, size) => sum + size, 0);
+};
+
+/** Every qube of the machine with its tags as they are now. Rejects with `AdminError`. */
+const allQubes = async (admin: Admin): Promise<Charged[]> => {
+  const rows = (await admin.list()).filter(({ klass }) => klass !== 'AdminVM');
+  return inParallel(rows, async (row) => ({ ...row, tags: await tagsOf(admin, row.uuid) }));
+};
+
+const tagsOf = async (admin: Admin, uuid: Uuid): Promise<ReadonlySet<string> | null> => {
+  try {
+    return await admin.tags({ uuid });
+  } catch (error) {
+    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    return null;
+  }
+};
+
+/**
+ * Why there is no room, or null where there is. `estimate` gives the bytes that would be added. Read live, and only
+ * meaningful under the lock that all creations share.
+ */
+export const budgetRefusal = async (
+  admin: Admin,
+  { poolCap }: Pick<Settings, 'poolCap'>,
+  estimate: () => Promise<number>,
+): Promise<Refusal | null> => {
+  if (poolCap === null) return CAP_UNKNOWN;
+  try {
+    const [added, used] = await Promise.all([estimate(), allQubes(admin).then((qubes) => usedBytes(admin, qubes))]);
+    return used + added > poolCap ? CAP_EXCEEDED : null;
+  } catch (error) {
+    if (error instanceof AdminError) return USE_UNKNOWN;
+    throw error;
+  }
+};
