@@ -6,11 +6,12 @@ import { readQube } from '../fleet/live.ts';
 import { pythonFloat } from '../journal/python-json.ts';
 import { isPropertyName, isQubeName } from '../names.ts';
 import { NOT_FOUND, type Refusal, refuse } from '../qrexec/door.ts';
-import { isManaged, LABELS, type Qube } from '../qube.ts';
+import { isManaged, type Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import { AdminError, type Destination } from '../qubesadmin/wire.ts';
 import { type ChangeService, nameArg, type Operation, type Scene, type Wish, type Work } from './service.ts';
-import { askedBy, type Line, shown, viewOf } from './words.ts';
+import { isPossible, isReference, isSettable, type Property, SETTABLE, valueWords } from './settable-properties.ts';
+import { askedBy, shown, viewOf } from './words.ts';
 
 const SERVICE = 'qmcp.SetPropertyAIManaged';
 const ACTION = 'set-property';
@@ -19,70 +20,8 @@ const NOT_SETTABLE = refuse('property not settable');
 const OF_A_ROUTER = refuse('netvm of a network-providing qube is operator-only');
 const RETARGET = refuse('netvm change is operator-only; null (disconnect) is permitted');
 
-interface Settable {
-  /** The headline of the question, before the qube's name. */
-  readonly headline: string;
-  readonly meaning: string;
-  /** What the value is. Only a value of its kind is ever shown, or asked about (I5). */
-  readonly kind: 'label' | 'count' | 'qube' | 'never';
-  readonly unit: string;
-}
-
-const SETTABLE = {
-  default_dispvm: {
-    headline: 'Change the default disposable template of ',
-    meaning: 'What it opens in a new disposable is opened in one of this template. It can be set back.',
-    kind: 'qube',
-    unit: '',
-  },
-  label: {
-    headline: 'Change the label colour of ',
-    meaning: 'The frames of its windows get this colour. It can be set back.',
-    kind: 'label',
-    unit: '',
-  },
-  maxmem: {
-    headline: 'Change the largest memory of ',
-    meaning: 'It may grow up to this much memory while it runs. It can be set back.',
-    kind: 'count',
-    unit: ' MiB',
-  },
-  memory: {
-    headline: 'Change the initial memory of ',
-    meaning: 'It starts with this much memory. It can be set back.',
-    kind: 'count',
-    unit: ' MiB',
-  },
-  // On the contract's list, but qubesd lets nobody change it.
-  name: { headline: 'Rename ', meaning: 'It cannot be renamed.', kind: 'never', unit: '' },
-  netvm: {
-    headline: 'Take the network from ',
-    meaning: 'It is disconnected at once. Only you can connect it again.',
-    kind: 'qube',
-    unit: '',
-  },
-  template: {
-    headline: 'Change the template of ',
-    meaning:
-      'From its next start on it runs the system and the programs of that template, with all the data it has. It can be set back, but not what they did meanwhile.',
-    kind: 'qube',
-    unit: '',
-  },
-  vcpus: {
-    headline: 'Change the number of processors of ',
-    meaning: 'It runs on this many processors from its next start on. It can be set back.',
-    kind: 'count',
-    unit: '',
-  },
-} as const satisfies Record<string, Settable>;
-type Property = keyof typeof SETTABLE;
-
-/** What qubesd wants the template of a qube to be. */
-const TEMPLATE_KLASS: Readonly<Record<string, string>> = { AppVM: 'TemplateVM', DispVM: 'AppVM' };
-
-const COUNT = /^[0-9]{1,9}$/;
-
-// A property that is no string is one that nobody can set; a list or object is no property at all.
+// A property that is no string is one that nobody can set; a list or object is no property at all. P25: a value that is not
+// there is none, and does not disconnect.
 const request = z.object({
   name: z.string().min(1),
   property: z.union([z.string(), z.number(), z.boolean()]),
@@ -97,8 +36,7 @@ export const setProperty: ChangeService = {
   unavailable: FAILED,
   parse(json): Wish | Refusal {
     const wanted = request.safeParse(json);
-    // P25: a value that is not there is none, and does not disconnect.
-    if (!wanted.success || !wanted.data.property || !Object.hasOwn(json as object, 'value')) return NOT_FOUND;
+    if (!wanted.success || !wanted.data.property) return NOT_FOUND;
     const { name, value } = wanted.data;
     const property = String(wanted.data.property);
     return {
@@ -112,9 +50,6 @@ export const setProperty: ChangeService = {
     };
   },
 };
-
-const isSettable = (property: string): property is Property => Object.hasOwn(SETTABLE, property);
-const isReference = (property: string): boolean => isSettable(property) && SETTABLE[property].kind === 'qube';
 
 const prepare = async (property: string, value: unknown, scene: Scene): Promise<Operation | Refusal> => {
   if (!isSettable(property)) return NOT_SETTABLE;
@@ -204,25 +139,18 @@ const textOf = (value: unknown): string | null => {
   }
 };
 
-/** Why qubesd would refuse it. What is no obstacle can be shown: every value in the question has passed here. */
+/** Why qubesd would refuse it anyway. What is no obstacle can be shown: every value in a question has passed here. */
 const obstacleTo = ({ property, target, referent, text, before }: Change): Refusal | null => {
   if (before === 'missing') return missing(property);
-  if (before === 'unreadable') return FAILED;
-  switch (SETTABLE[property].kind) {
-    case 'label':
-      return LABELS.some((label) => label === text) ? null : FAILED;
-    case 'count':
-      return COUNT.test(text) ? null : FAILED;
-    case 'qube':
-      return property === 'template' && !canTake(target, referent) ? FAILED : null;
-    case 'never':
-      return FAILED;
-  }
+  if (before === 'unreadable' || !isPossible(property, text)) return FAILED;
+  return property === 'template' && !canTake(target, referent) ? FAILED : null;
 };
 
 /** qubes.vm.appvm: a template is changed while the qube is halted, and to one of the right class. */
 const canTake = (target: Qube, template: Qube | null): boolean =>
   template !== null && target.state === 'Halted' && TEMPLATE_KLASS[target.klass] === template.klass;
+
+const TEMPLATE_KLASS: Readonly<Record<string, string>> = { AppVM: 'TemplateVM', DispVM: 'AppVM' };
 
 const describe = async (change: Change, { admin, caller }: Scene): Promise<View> => {
   const { property, target, text, before, risk } = change;
@@ -230,20 +158,10 @@ const describe = async (change: Change, { admin, caller }: Scene): Promise<View>
   return viewOf(risk, risk === 'destroy' ? target.name : null, [
     [headline, await shown(admin, target.name)],
     await askedBy(admin, caller),
-    ['Now: ', ...(await valueWords(property, typeof before === 'string' ? null : before.text, admin))],
+    ['Now: ', ...(typeof before === 'string' ? ['unknown'] : await valueWords(property, before.text, admin))],
     ['Then: ', ...(await valueWords(property, text, admin))],
     [meaning],
   ]);
-};
-
-/** A value of the property's own kind in words. Anything else is only said to be something else. */
-const valueWords = async (property: Property, text: string | null, admin: Admin): Promise<Line> => {
-  const { kind, unit } = SETTABLE[property];
-  if (kind === 'qube' && text === '') return ['none'];
-  if (kind === 'qube' && isQubeName(text)) return [await shown(admin, text)];
-  if (kind === 'count' && text !== null && COUNT.test(text)) return [`${Number(text)}${unit}`];
-  if (kind === 'label') return [LABELS.find((label) => label === text) ?? 'a colour of your own'];
-  return ['something else'];
 };
 
 const perform = async ({ property, target, text }: Change, admin: Admin, work: Work) => {
