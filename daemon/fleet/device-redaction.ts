@@ -65,5 +65,10 @@ const redactedToken = (word: string, isHead: boolean, snapshot: Snapshot): strin
   return namesIn(word, snapshot);
 };
 
+/** A name may end in a dot, and so may a sentence: both readings are tried. */
 const namesIn = (text: string, snapshot: Snapshot): string =>
-  text.replace(/[a-zA-Z][a-zA-Z0-9_.-]*/g, (word) => redactedWord(snapshot, word));
+  text.replace(/[a-zA-Z][a-zA-Z0-9_.-]*/g, (word) => {
+    const end = /[_.-]*$/.exec(word)?.index ?? word.length;
+    const whole = redactedWord(snapshot, word);
+    return whole === word ? `${redactedWord(snapshot, word.slice(0, end))}${word.slice(end)}` : whole;
+  });
