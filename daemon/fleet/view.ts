@@ -26,8 +26,10 @@ export type Snapshot = ReadonlyMap<QubeName, ViewedQube>;
 
 /** A qube that keeps changing while it is read is served as last read, and stays stale. */
 const READ_TRIES = 3;
+/** Names whose changes are counted, more than a machine has qubes. With one more, everything held is forgotten. */
+export const MAX_NAMES = 10_000;
 
-/** States that go over into others without an event. */
+/** States that go over into others without an event, or none at all. */
 const UNSETTLED: ReadonlySet<ViewedQube['state']> = new Set([
   'Transient',
   'Halting',
@@ -36,6 +38,10 @@ const UNSETTLED: ReadonlySet<ViewedQube['state']> = new Set([
   'NA',
   'unknown',
 ]);
+/** Whether a qube has to be read again by the next reader, although nothing was heard of it. */
+const isUnsettled = (qube: ViewedQube): boolean =>
+  qube.tags === null || (isManaged(qube) && (UNSETTLED.has(qube.state) || qube.properties === null));
+
 /** Events that announce what may yet be vetoed, or change nothing that the view holds. */
 const IDLE_EVENT = /^(?:[a-z-]+-pre-|device-list-change:|domain-is-fully-usable)/;
 /** Features are not held, but qubesd computes some default properties from them. */
@@ -45,7 +51,7 @@ const POWER_EVENT = /^domain-(?:spawn|start|start-failed|stopped|shutdown|shutdo
 export class FleetView implements EventSink {
   readonly #admin: Admin;
   #standing = false;
-  /** Counts losses of the stream: a revision of another epoch says nothing. */
+  /** Counts how often everything was forgotten: a revision of another epoch says nothing. */
   #epoch = 0;
   #changes = 0;
   #defaults = 0;
@@ -72,6 +78,11 @@ export class FleetView implements EventSink {
 
   lost(): void {
     this.#standing = false;
+    this.#forget();
+    for (const follower of this.#followers) follower(null);
+  }
+
+  #forget(): void {
     this.#epoch += 1;
     this.#changes += 1;
     this.#qubes = null;
@@ -79,7 +90,6 @@ export class FleetView implements EventSink {
     this.#stale.clear();
     this.#changesOf.clear();
     for (const watcher of this.#watchers) watcher(null);
-    for (const follower of this.#followers) follower(null);
   }
 
   event(event: AdminEvent): void {
@@ -102,6 +112,7 @@ export class FleetView implements EventSink {
   }
 
   #touch(name: QubeName): void {
+    if (this.#changesOf.size >= MAX_NAMES && !this.#changesOf.has(name)) this.#forget();
     this.#changes += 1;
     this.#changesOf.set(name, (this.#changesOf.get(name) ?? 0) + 1);
     this.#stale.add(name);
@@ -119,7 +130,7 @@ export class FleetView implements EventSink {
     return [this.#epoch, ...names.map((name) => this.#changesOf.get(name) ?? 0)].join('.');
   }
 
-  /** Calls back on every change of a named qube, with null when the stream is lost. Returns how to stop that. */
+  /** Calls back on every change of a named qube, with null when nothing is known any more. Returns how to stop that. */
   watch(watcher: (name: string | null) => void): () => void {
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
@@ -151,13 +162,18 @@ export class FleetView implements EventSink {
   async snapshot(): Promise<Snapshot> {
     const held = this.peek();
     if (held) return held;
-    if (!this.#standing) return this.#readAll();
-    this.#reading ??= this.#catchUp().finally(() => {
-      this.#reading = null;
-    });
-    await this.#reading;
-    // The stream may have been lost while reading; then this reader builds its own.
-    return this.#served?.snapshot ?? this.#readAll();
+    const asked = this.#changes;
+    while (this.#standing) {
+      this.#reading ??= this.#catchUp().finally(() => {
+        this.#reading = null;
+      });
+      await this.#reading;
+      // The stream may have been lost while reading; then this reader builds its own picture.
+      if (!this.#served) break;
+      // A reading that was under way already may not show what had happened before this one was asked for.
+      if (this.#served.changes >= asked) return this.#served.snapshot;
+    }
+    return this.#readAll();
   }
 
   // ---- reading
@@ -174,7 +190,7 @@ export class FleetView implements EventSink {
         if (epoch !== this.#epoch) return;
         this.#qubes = all;
       } else {
-        const unsettled = [...this.#qubes.values()].filter((qube) => UNSETTLED.has(qube.state) && isManaged(qube));
+        const unsettled = [...this.#qubes.values()].filter(isUnsettled);
         const names = new Set([...this.#stale, ...unsettled.map((qube) => qube.name)]);
         this.#stale.clear();
         const fresh = await inParallel([...names], async (name) => [name, await this.#readOne(name)] as const).catch(
@@ -189,7 +205,7 @@ export class FleetView implements EventSink {
           else this.#qubes.delete(name);
         }
       }
-      this.#hasUnsettled = [...this.#qubes.values()].some((qube) => UNSETTLED.has(qube.state) && isManaged(qube));
+      this.#hasUnsettled = [...this.#qubes.values()].some(isUnsettled);
       this.#served = { changes, snapshot: new Map(this.#qubes) };
       if (this.#changes === changes) return;
     }
