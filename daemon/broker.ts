@@ -24,6 +24,8 @@ export interface BrokerParts extends ConfirmerParts {
   readonly unplanned: (error: unknown, service: string) => void;
   /** Told, for the operator's log, what a reply had to leave out. */
   readonly notice: (sentence: string, service: string) => void;
+  /** Resolves after so many milliseconds; a timer unless told. */
+  readonly pause?: (ms: number) => Promise<void>;
 }
 
 /** The one principal that a source has for unsigned calls. */
@@ -195,6 +197,7 @@ class Walk {
         step: async (step, qube, known = null) => {
           await journal.append({ type: 'step', call: this.#call, step, qube, ...(known && { known }) });
         },
+        pause: this.#parts.pause ?? pause,
         changed: (name) => fleet.changed(name as QubeName),
         cause: (word) => {
           cause = word;
@@ -227,6 +230,8 @@ class Walk {
     return { call: this.#call, source, principal, service: this.service.name, action, qubes, args };
   }
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
 /** Lets events that qubesd sent before its last answer arrive: they are readable by now, if not yet read. */
 const eventsDelivered = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -17,11 +17,14 @@ import { adminCallsTo } from './qubesadmin/client.ts';
 import { followEvents } from './qubesadmin/events.ts';
 import { toolsIn } from './qubesadmin/tool.ts';
 import { startReaper } from './reaper/reaper.ts';
+import { settledText, startSettling } from './services/debris.ts';
 import { openSettings } from './settings/open.ts';
 import { complaintText } from './settings/settings.ts';
 
 /** How long open calls may take to end after SIGTERM; systemd would kill us later. */
 const STOP_DEADLINE_MS = 4_000;
+/** How long the start waits for what an earlier one left to be cleared away; it goes on behind the open door. */
+const SETTLING_MS = 10_000;
 /** How long the start waits for qubesd's event stream. Without it reads go live, so nothing depends on the wait. */
 const FIRST_EVENTS_MS = 1_000;
 
@@ -53,12 +56,6 @@ const main = async (): Promise<void> => {
   const { journal, unfinished, findings } = await openJournal({ dir: flags.log, now, monotonicMs, bootId });
   for (const finding of findings)
     log.warn({ finding }, 'The journal did not end where it should. See qmcpctl audit verify.');
-  for (const intent of unfinished) {
-    log.warn(
-      { intent },
-      'This operation was begun and never reported as ended. Look at the qubes it names; it is not retried.',
-    );
-  }
   const health = journal.health();
   if (!health.ok)
     log.error({ reason: health.reason }, `The journal in ${flags.log} cannot be written: changes are refused.`);
@@ -96,6 +93,15 @@ const main = async (): Promise<void> => {
   });
 
   await Promise.race([events.firstTry, wait(FIRST_EVENTS_MS)]);
+  const settling = startSettling({
+    unfinished,
+    admin,
+    journal,
+    alone: broker.betweenCreations,
+    after: (ms, work) => setTimeout(work, ms).unref(),
+    report: (settled) => log.warn(settled, settledText(settled)),
+  });
+  await Promise.race([settling, wait(SETTLING_MS)]);
   const door = openDoor(broker.handle);
   await listen(door.server, join(flags.run, 'qrexec.sock'));
 

@@ -62,6 +62,10 @@ export interface OpenIntents {
   carry(): CarriedIntent[];
 }
 
+/** An effect that ended and may have left a qube that it could not name is for the next start to look into. */
+const leavesUnnamed = (intent: UnfinishedIntent | undefined): boolean =>
+  intent?.steps.some(({ step, qube }) => step === 'left behind' && qube === null) ?? false;
+
 /**
  * The numbers of calls begin again at each start, so an intent is closed by an outcome of its call within the same start,
  * or later by the finding that names it. The steps of a plan share a call, but run one after another: an outcome closes
@@ -105,7 +109,7 @@ export function openIntents(): OpenIntents {
         case 'outcome': {
           const seqs = ofThisStart.get(record.call);
           const closed = seqs?.pop();
-          if (closed !== undefined) open.delete(closed);
+          if (closed !== undefined && !leavesUnnamed(open.get(closed))) open.delete(closed);
           if (seqs?.length === 0) ofThisStart.delete(record.call);
           break;
         }

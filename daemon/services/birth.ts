@@ -56,6 +56,9 @@ export const COMPLETE = 'complete';
 /** The step before the creating call. */
 export const CREATE = 'create';
 
+/** The step that says that an incomplete qube may be there still; without a qube, that nobody knows which. */
+const LEFT = 'left behind';
+
 const left =
   (label: string) =>
   (name: string): Refusal =>
@@ -94,7 +97,9 @@ export const bear = async <Answer>(birth: Birth<Answer>, admin: Admin, work: Wor
     if (!isUndone) {
       work.cause(`${cause}, rollback failed`);
       const name = child?.name ?? birth.name;
-      return name === null ? failed.undone : failed.left(name);
+      if (name !== null) return failed.left(name);
+      await work.step(LEFT, null).catch(() => {});
+      return failed.undone;
     }
     // What nobody planned is told to the operator; the caller's reply is the same.
     if (cause === UNPLANNED) throw error;
@@ -112,49 +117,57 @@ const causeOf = (error: unknown): string => {
 
 // ---- undoing
 
-const VERIFY_TRIES = 3;
+/** A qubesd that restarts is waited for this long, since nothing is worse than not knowing what it made. */
+const PATIENCE_TRIES = 30;
+const PATIENCE_MS = 1_000;
+/** An answer that is no answer is asked for again this often. */
+const ANSWER_TRIES = 3;
+/** A disposable that is killed removes itself, in its own time. */
 const VANISH_LOOKS = 10;
-const VANISH_PAUSE_MS = 200;
+const VANISH_MS = 200;
+
+type Pause = Work['pause'];
 
 /** Takes a qube away that was just created. True only when qubesd says that it is gone. */
-export const undo = async (child: Child, admin: Admin, work: Work): Promise<boolean> => {
+const undo = async (child: Child, admin: Admin, work: Work): Promise<boolean> => {
   // Taking away is safe with or without a journal that takes it down.
   await work.step('rollback', child).catch(() => {});
-  const isGone = await remove(child.uuid, admin);
+  const isGone = await remove(child.uuid, admin, work.pause);
   work.changed(child.name);
-  if (!isGone) await work.step('left behind', child).catch(() => {});
+  if (!isGone) await work.step(LEFT, child).catch(() => {});
   return isGone;
 };
 
 /** Kills where it runs, removes, and looks. True only when qubesd says that the qube is gone (R4: Kill alone never was). */
-export const remove = async (uuid: Uuid, admin: Admin): Promise<boolean> => {
-  const isHalted = (await admin.state({ uuid }).catch(failing)) === 'Halted';
+export const remove = async (uuid: Uuid, admin: Admin, pause: Pause): Promise<boolean> => {
+  const isHalted = (await insistently(() => admin.state({ uuid }), pause)) === 'Halted';
   if (!isHalted) await admin.lifecycle({ uuid }, 'Kill').catch(failing);
   await admin.lifecycle({ uuid }, 'Remove').catch(failing);
-  const isGone = async (): Promise<boolean> => (await insistently(() => admin.rowOf(uuid))) === null;
-  // A disposable that is killed removes itself, in its own time.
   for (let looks = isHalted ? 1 : VANISH_LOOKS; looks > 0; looks--) {
-    if (await isGone()) return true;
-    if (looks > 1) await new Promise((resolve) => setTimeout(resolve, VANISH_PAUSE_MS));
+    if ((await insistently(() => admin.rowOf(uuid), pause)) === null) return true;
+    if (looks > 1) await pause(VANISH_MS);
   }
   return false;
 };
 
-const failing = (error: unknown): null => {
+/** For a call whose failure shows in what is read next. */
+export const failing = (error: unknown): null => {
   if (error instanceof AdminError) return null;
   throw error;
 };
 
-/** A reading that is tried again when it fails, since much hangs on it; undefined when it keeps failing. */
-const insistently = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
-  for (let tries = 0; tries < VERIFY_TRIES; tries++) {
+/** A reading that is tried again while it fails, since much hangs on it; undefined when it keeps failing. */
+const insistently = async <T>(read: () => Promise<T>, pause: Pause): Promise<T | undefined> => {
+  for (let tries = 1; ; tries++) {
     try {
       return await read();
     } catch (error) {
       if (!(error instanceof AdminError)) throw error;
+      const isAway = error.kind === 'unreachable' || error.kind === 'deadline';
+      if (tries >= (isAway ? PATIENCE_TRIES : ANSWER_TRIES)) return undefined;
+      if (isAway) await pause(PATIENCE_MS);
     }
   }
-  return undefined;
 };
 
 /** The order failed, or its answer led nowhere: looks whether it made something all the same. */
@@ -167,7 +180,7 @@ const undoUnknown = async <Answer>(
   const known = failure instanceof AdminError ? failure : null;
   // Without a connection nothing was ordered.
   if (known?.kind === 'unreachable') return true;
-  const found = await insistently(() => birth.search(known));
+  const found = await insistently(() => birth.search(known), work.pause);
   if (found && (await undo(found, admin, work))) return true;
   if (known?.late) undoLate(known.late, birth, admin, work);
   return found === null;

@@ -109,6 +109,8 @@ export interface Work {
     /** As in the record: the uuids of the disposables there are, before another is created. */
     known?: readonly string[] | null,
   ): Promise<void>;
+  /** Resolves after so many milliseconds: for looking again at what qubesd could not say. */
+  pause(ms: number): Promise<void>;
   /** A qube other than the roles was touched: the view must read it again. */
   changed(name: string): void;
   /** Something went wrong that the caller is not told of: a word of ours for the journal's outcome. */

@@ -1,0 +1,232 @@
+// What a crash left (I4, R23): intents without outcome are looked at, never retried. A qube that is provably a creation's
+// and not whole goes; one that cannot go loses what makes it usable; everything else is named in the journal.
+import { isControlled, isRestriction } from '../authority/birth.ts';
+import { isTombstoneMarker } from '../authority/tombstone.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { UnfinishedIntent } from '../journal/open-intents.ts';
+import type { Finding, NamedQube } from '../journal/record.ts';
+import { isQubeName, isUuid, type Uuid } from '../names.ts';
+import { type PowerState, UMBRELLA } from '../qube.ts';
+import type { Admin, Row } from '../qubesadmin/admin.ts';
+import { AdminError } from '../qubesadmin/wire.ts';
+import { COMPLETE, CREATE, childOf, failing, isUnfinished, remove } from './birth.ts';
+import { clone } from './clone.ts';
+import { newDisposables } from './disposables.ts';
+import { lifecycle } from './lifecycle.ts';
+import { spawn } from './spawn.ts';
+import { spawnDisposable } from './spawn-disposable.ts';
+
+/** What was found about one intent; `finding` is null where qubesd or the journal could not be asked, so it stays open. */
+export interface Settled {
+  readonly intent: UnfinishedIntent;
+  readonly finding: Finding['finding'] | null;
+  /** The qubes that it is about: those created where it creates, else those it names. */
+  readonly qubes: readonly NamedQube[];
+  /** With null: what stood in the way, for the log. */
+  readonly why?: string;
+}
+
+interface Found {
+  readonly finding: Finding['finding'];
+  readonly qubes: readonly NamedQube[];
+}
+
+type Examine = (intent: UnfinishedIntent, admin: Admin) => Promise<Found>;
+
+export interface SettlingParts {
+  readonly unfinished: readonly UnfinishedIntent[];
+  readonly admin: Admin;
+  readonly journal: Pick<Journal, 'append'>;
+  /** Runs work while no creation is half-way (`Broker.betweenCreations`). */
+  readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Calls back once, after that many milliseconds. */
+  readonly after: (ms: number, work: () => void) => unknown;
+  /** Told once of each intent that was settled, and at every try of those that were not. */
+  readonly report: (settled: Settled) => void;
+}
+
+const RETRY_MS = 30_000;
+
+/** Settles the intents of earlier starts, and tries again for as long as qubesd cannot be asked. Resolves after the first try. */
+export const startSettling = async (parts: SettlingParts): Promise<void> => {
+  const { unfinished, admin, journal, alone, after, report } = parts;
+  if (unfinished.length === 0) return;
+  const settled = await alone(() => settle(unfinished, admin, journal));
+  for (const each of settled) report(each);
+  const open = settled.filter(({ finding }) => finding === null).map(({ intent }) => intent);
+  if (open.length > 0) after(RETRY_MS, () => void startSettling({ ...parts, unfinished: open }));
+};
+
+/** Looks at each intent and journals what became of it. */
+export const settle = async (
+  unfinished: readonly UnfinishedIntent[],
+  admin: Admin,
+  journal: Pick<Journal, 'append'>,
+): Promise<Settled[]> => {
+  const settled: Settled[] = [];
+  for (const intent of unfinished) settled.push(await settleOne(intent, admin, journal));
+  return settled;
+};
+
+const settleOne = async (
+  intent: UnfinishedIntent,
+  admin: Admin,
+  journal: Pick<Journal, 'append'>,
+): Promise<Settled> => {
+  try {
+    const found = await examine(intent, admin);
+    const { seq: intent_seq, service, action } = intent;
+    await journal.append({ type: 'finding', intent_seq, service, action, ...found });
+    return { intent, ...found };
+  } catch (error) {
+    // Whatever it was, the intent stays open and the broker starts.
+    return { intent, finding: null, qubes: namedIn(intent), why: error instanceof Error ? error.message : 'unknown' };
+  }
+};
+
+/** Rejects with `AdminError` only when qubesd is away; what it refuses to tell is unknown. */
+const examine: Examine = async (intent, admin) => {
+  try {
+    return await (EXAMINE.get(intent.service) ?? unknown)(intent, admin);
+  } catch (error) {
+    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    return unknown(intent, admin);
+  }
+};
+
+/** Every qube that the journal knows it to be about. */
+const namedIn = ({ qubes, steps }: UnfinishedIntent): NamedQube[] => {
+  const created = createdBy(steps);
+  return created ? [...qubes, created] : [...qubes];
+};
+
+const createdBy = (steps: UnfinishedIntent['steps']): NamedQube | null =>
+  steps.findLast(({ qube }) => qube?.role === 'created')?.qube ?? null;
+
+/** What became of it, for the operator. */
+export const settledText = ({ intent: { service, action }, finding, qubes }: Settled): string => {
+  const begun = `${service} ${action} was begun before the broker last stopped`;
+  const names = qubes.map(({ name }) => name).join(', ');
+  switch (finding) {
+    case 'done':
+      return `${begun}, and was done.`;
+    case 'not-done':
+      return `${begun}, and nothing of it is left.`;
+    case 'half-done':
+      return `${begun}, and left ${names} half-done. Look at it in dom0 and remove or mend it.`;
+    case 'unknown':
+      return `${begun}, and may have been done or not. Look in dom0 at: ${names || 'the qubes of that time'}.`;
+    case null:
+      return `${begun}. qubesd or the journal cannot be asked what became of it; the broker tries again.`;
+  }
+};
+
+const unknown: Examine = async (intent) => ({ finding: 'unknown', qubes: namedIn(intent) });
+
+// ---- creations
+
+/** Finds what an order left that was never answered: the qubes it can only be, and whether one of them surely is it. */
+type Search = (
+  intent: UnfinishedIntent,
+  admin: Admin,
+) => Promise<{ readonly rows: readonly Row[]; readonly sure: boolean }>;
+
+const creation =
+  (search: Search): Examine =>
+  async (intent, admin) => {
+    const { steps } = intent;
+    const child = createdBy(steps);
+    if (steps.some(({ step }) => step === COMPLETE)) return { finding: 'done', qubes: child ? [child] : [] };
+    if (child) return { finding: await takeAway(child.uuid, admin), qubes: [child] };
+    if (!steps.some(({ step }) => step === CREATE)) return { finding: 'not-done', qubes: [] };
+
+    const { rows, sure } = await search(intent, admin);
+    const qubes = rows.map(childOf);
+    const [only] = rows;
+    if (!only) return { finding: 'not-done', qubes };
+    return { finding: sure ? await takeAway(only.uuid, admin) : 'unknown', qubes };
+  };
+
+const searchSpawned: Search = async ({ args, qubes }, admin) => {
+  const template = qubes.find(({ role }) => role === 'template')?.name ?? '';
+  return searchNamed(args.name, args.klass === 'DispVM' ? 'DispVM' : 'AppVM', template, admin);
+};
+
+const searchCloned: Search = async ({ args, qubes }, admin) => {
+  const source = qubes.find(({ role }) => role === 'source')?.uuid;
+  const row = isUuid(source) ? await admin.rowOf(source) : null;
+  const template = row ? (await admin.property({ uuid: row.uuid }, 'template')).text : '';
+  return searchNamed(args.name, row?.klass ?? '', template, admin);
+};
+
+/** The name was free when the order was given, so a qube that has it now and is just born is the one ordered. */
+const searchNamed = async (name: unknown, klass: string, template: string, admin: Admin) => {
+  const row = isQubeName(name) ? await admin.row(name) : null;
+  return row ? { rows: [row], sure: await isUnfinished(row, klass, template, admin) } : { rows: [], sure: true };
+};
+
+const searchDisposable: Search = async ({ steps, qubes }, admin) => {
+  const known = steps.find(({ step }) => step === CREATE)?.known ?? null;
+  const template = qubes.find(({ role }) => role === 'dvmt')?.name;
+  const rows = isQubeName(template) ? await newDisposables(template, new Set(known), admin) : [];
+  return { rows, sure: known !== null && rows.length === 1 };
+};
+
+/** A start does not wait for qubesd; it tries again later. */
+const atOnce = async (): Promise<void> => {};
+
+/** Removes an incomplete qube. One that somebody runs already is not killed unless nothing of it would last anyway. */
+const takeAway = async (uuid: string, admin: Admin): Promise<Finding['finding']> => {
+  if (!isUuid(uuid)) return 'unknown';
+  const row = await admin.rowOf(uuid);
+  if (!row) return 'not-done';
+  if ((row.state === 'Halted' || row.klass === 'DispVM') && (await remove(uuid, admin, atOnce))) return 'not-done';
+  await disarm(uuid, admin);
+  return 'half-done';
+};
+
+/** Out of every agent's reach and off the network, as far as that goes: the umbrella first, the restrictions stay. */
+const disarm = async (uuid: Uuid, admin: Admin): Promise<void> => {
+  const tags = await admin.tags({ uuid });
+  const others = [...tags].filter((tag) => tag !== UMBRELLA && isControlled(tag) && !isRestriction(tag)).sort();
+  for (const tag of [UMBRELLA, ...others]) {
+    if (tags.has(tag)) await admin.removeTag({ uuid }, tag).catch(failing);
+  }
+  await admin.setProperty({ uuid }, 'netvm', '').catch(failing);
+};
+
+// ---- lifecycle: what the qube is like now says whether it happened
+
+const REACHED: Readonly<Record<string, { readonly done: PowerState; readonly undone: PowerState }>> = {
+  start: { done: 'Running', undone: 'Halted' },
+  shutdown: { done: 'Halted', undone: 'Running' },
+  kill: { done: 'Halted', undone: 'Running' },
+  pause: { done: 'Paused', undone: 'Running' },
+  unpause: { done: 'Running', undone: 'Paused' },
+};
+
+const transition: Examine = async ({ action, qubes }, admin) => {
+  const uuid = qubes.find(({ role }) => role === 'target')?.uuid;
+  if (!isUuid(uuid)) return { finding: 'unknown', qubes };
+  const row = await admin.rowOf(uuid);
+  if (action === 'reap') return { finding: row ? 'not-done' : 'done', qubes };
+  if (action === 'remove') return { finding: row ? await removal(uuid, admin) : 'done', qubes };
+  const { done, undone } = REACHED[action] ?? {};
+  return { finding: row?.state === done ? 'done' : row?.state === undone ? 'not-done' : 'unknown', qubes };
+};
+
+/** A qube that is still there is a tombstone, or untouched, or between the two. */
+const removal = async (uuid: Uuid, admin: Admin): Promise<Finding['finding']> => {
+  const tags = await admin.tags({ uuid });
+  const marked = [...tags].some(isTombstoneMarker);
+  if (marked === tags.has(UMBRELLA)) return 'half-done';
+  return marked ? 'done' : 'not-done';
+};
+
+const EXAMINE: ReadonlyMap<string, Examine> = new Map([
+  [spawn.name, creation(searchSpawned)],
+  [spawnDisposable.name, creation(searchDisposable)],
+  [clone.name, creation(searchCloned)],
+  [lifecycle.name, transition],
+  ['qmcp.TombstoneReaper', transition],
+]);
