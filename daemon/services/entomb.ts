@@ -1,6 +1,6 @@
 // Removal that can be undone (contract section 4, R22): the qube loses the umbrella and gains a dated marker, in an
 // order in which every prefix is safe, and is put back as it was when the whole cannot be reached.
-import { isControlled } from '../authority/birth.ts';
+import { isControlled, tagChanges } from '../authority/birth.ts';
 import { tombstoneMarker, tombstoneTags } from '../authority/tombstone.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -35,11 +35,12 @@ export const entomb = async (target: Qube, admin: Admin, work: Work): Promise<bo
   const seconds = work.now() / 1000;
   const wanted = tombstoneTags(before, seconds);
   const doomed = [...before].filter((tag) => isControlled(tag) && !wanted.has(tag)).sort();
+  const marker = tombstoneMarker(seconds);
+  let restored = before;
   try {
-    await admin.setTag(dest, tombstoneMarker(seconds));
+    await admin.setTag(dest, marker);
     // The marker must stand before the umbrella goes: a qube with neither would be nobody's.
-    if (!(await admin.tags(dest)).has(tombstoneMarker(seconds)))
-      throw new AdminError('malformed', null, 'marker not set');
+    if (!(await admin.tags(dest)).has(marker)) throw new AdminError('malformed', null, 'marker not set');
     for (const tag of doomed) await admin.removeTag(dest, tag);
     const after = await admin.tags(dest);
     if (equal(new Set([...after].filter(isControlled)), new Set([...wanted].filter(isControlled)))) return true;
@@ -47,19 +48,21 @@ export const entomb = async (target: Qube, admin: Admin, work: Work): Promise<bo
   } catch (error) {
     if (!(error instanceof AdminError)) throw error;
     work.cause(error.type ?? error.kind);
+    // What was given up on may still happen, so the marker stays: the umbrella could be the tag that goes late.
+    if (error.kind === 'deadline') restored = new Set([...before, marker]);
   }
-  if (!(await putBack(dest, before, admin))) work.cause('rollback failed');
+  if (!(await putBack(dest, restored, admin)) || restored !== before) work.cause('rollback failed');
   return false;
 };
 
-/** The controlled tags as they were; true when a read-back says so. */
-const putBack = async (dest: { uuid: Qube['uuid'] }, before: ReadonlySet<string>, admin: Admin): Promise<boolean> => {
+/** Makes the tags these again, of the controlled ones exactly; true when a read-back says so. */
+const putBack = async (dest: { uuid: Qube['uuid'] }, tags: ReadonlySet<string>, admin: Admin): Promise<boolean> => {
   try {
     const now = await admin.tags(dest);
-    for (const tag of [...before].filter((tag) => !now.has(tag)).sort()) await admin.setTag(dest, tag);
-    for (const tag of [...now].filter((tag) => isControlled(tag) && !before.has(tag)).sort())
-      await admin.removeTag(dest, tag);
-    return equal(await admin.tags(dest), before);
+    const { add, remove } = tagChanges(now, tags);
+    for (const tag of add) await admin.setTag(dest, tag);
+    for (const tag of remove) await admin.removeTag(dest, tag);
+    return equal(await admin.tags(dest), tags);
   } catch (error) {
     if (error instanceof AdminError) return false;
     throw error;
