@@ -1,4 +1,5 @@
 // qmcpctl audit: reading and checking the journal.
+import { auditReport } from './audit-report.ts';
 import { auditExport, auditShow, auditTail } from './audit-show.ts';
 import { auditVerify } from './audit-verify.ts';
 import { group } from './command.ts';
@@ -8,4 +9,5 @@ export const audit = group('qmcpctl audit', 'Reads and checks the journal of wha
   show: auditShow,
   verify: auditVerify,
   export: auditExport,
+  report: auditReport,
 });

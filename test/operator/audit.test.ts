@@ -300,3 +300,44 @@ describe('qmcpctl audit export', () => {
     expect((await run('export', '--log', log, '--format', 'constructor')).code).toBe(2);
   });
 });
+
+describe('qmcpctl audit report', () => {
+  it('writes a page once, and never over another file', async () => {
+    const out = join(base, 'report.html');
+    expect(await run('report', '--log', log, '--state', state, '--out', out)).toEqual({ code: 0, out: '', err: '' });
+    const page = await readFile(out, 'utf8');
+    expect(page).toContain('The journal is intact');
+    expect(page).toContain('agent · kill · unmanaged');
+    expect(await run('report', '--log', log, '--out', out)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('exists already'),
+    });
+    expect(await readFile(out, 'utf8')).toBe(page);
+  });
+
+  it('is about the records that pass the filters, and says so', async () => {
+    const { out } = await run('report', '--log', log, '--out', '-', '--source', 'other');
+    expect(out).toContain('1 records of');
+    expect(out).toContain('Only those with source other.');
+  });
+
+  it('writes the page and exits 1 where the journal is not intact', async () => {
+    const file = join(base, 'not-intact.jsonl');
+    await writeFile(file, 'garbage\n');
+    expect(await run('report', file, '--out', '-')).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('NOT intact'),
+    });
+  });
+
+  it('reads the log of the implementation before it', async () => {
+    expect(await run('report', EARLIER, '--out', '-')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('12 records'),
+    });
+  });
+
+  it('has to be told where to write', async () => {
+    expect((await run('report', '--log', log)).code).toBe(2);
+  });
+});

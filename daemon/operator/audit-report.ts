@@ -1,0 +1,71 @@
+// qmcpctl audit report: the journal as a page to read.
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { rowsOf } from '../journal/rows.ts';
+import { verifyJournal } from '../journal/verify.ts';
+import { oneFile } from './audit-show.ts';
+import { type Command, DONE, FAILED, Refusal, UsageError } from './command.ts';
+import { DEFAULT_LOG, PLACE_OPTIONS, sourcesOf, trustOf } from './journal-place.ts';
+import { counting } from './report/figures.ts';
+import { pageOf } from './report/page.ts';
+import { FILTER_HELP, FILTER_OPTIONS, rowFilter } from './row-filter.ts';
+
+export const auditReport: Command = {
+  summary: 'write a page with counts, rankings and a chart',
+  help: `Usage: qmcpctl audit report [FILE] --out PAGE.html [OPTIONS]
+
+Verifies the journal and writes one HTML file about it that needs no network:
+decisions over time, questions and answers, what was refused most, what took
+longest. Without FILE it reads all files in ${DEFAULT_LOG}.
+
+${FILTER_HELP}  --log DIR          the journal is in DIR
+  --state DIR        the public key and the newest checkpoint are in DIR
+  --key FILE         trust this public key and no other; may be repeated
+  --out PAGE.html    the file to write, which must not exist; - for standard
+                     output
+
+Exits 0 if the journal is intact, 1 if not; the page is written either way.
+`,
+  async run(args, io) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { ...FILTER_OPTIONS, ...PLACE_OPTIONS, out: { type: 'string' } },
+    });
+    const file = oneFile(positionals);
+    const { out } = values;
+    if (out === undefined) throw new UsageError('Say with --out which file to write.');
+    const wanted = rowFilter(values, io.now());
+    const sources = await sourcesOf(file, values);
+    const { keys, anchor } = await trustOf(file, values);
+    const isOld = file !== undefined && sources[0]?.old !== null;
+    const options = { keys, anchor: isOld ? null : anchor, knownBreaks: new Set<number>(), whole: file === undefined };
+    const verified = await verifyJournal(sources, options);
+    const count = counting();
+    for await (const rows of rowsOf(sources)) for (const row of rows) if (wanted(row)) count.see(row);
+    const page = pageOf({
+      figures: count.figures(),
+      verified,
+      place: file ?? values.log ?? DEFAULT_LOG,
+      made: new Date(io.now()).toISOString(),
+      narrowed: Object.keys(FILTER_OPTIONS)
+        .flatMap((name) => values[name as keyof typeof FILTER_OPTIONS]?.replace(/^/, `${name} `) ?? [])
+        .join(', '),
+    });
+    if (out === '-') await io.out(page);
+    else await writeNew(out, page);
+    return verified.ok ? DONE : FAILED;
+  },
+};
+
+/** Never over another file: a name mistyped as root must not cost one. */
+async function writeNew(path: string, text: string): Promise<void> {
+  try {
+    await writeFile(path, text, { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Refusal(
+      code === 'EEXIST' ? `${path} exists already. Name a new file.` : `${path} cannot be written (${code}).`,
+    );
+  }
+}
