@@ -14,7 +14,7 @@ import type { QubeName } from '../../daemon/names.ts';
 import type { Reply } from '../../daemon/qrexec/door.ts';
 import { parseBody } from '../../daemon/qrexec/frame.ts';
 import { type Admin, adminOver } from '../../daemon/qubesadmin/admin.ts';
-import { adminCallsTo } from '../../daemon/qubesadmin/client.ts';
+import { adminCallsTo, DEADLINES, type Deadlines } from '../../daemon/qubesadmin/client.ts';
 import { type EventStream, followEvents } from '../../daemon/qubesadmin/events.ts';
 import { toolsIn } from '../../daemon/qubesadmin/tool.ts';
 import { openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
@@ -35,6 +35,8 @@ export interface InProcessOptions {
   readonly qubesd?: boolean;
   /** Wall clock, milliseconds since 1970. */
   readonly now?: () => number;
+  /** Of Admin API calls. */
+  readonly deadlines?: Deadlines;
 }
 
 export type JournalLine = Readonly<Record<string, unknown>>;
@@ -59,14 +61,21 @@ export class InProcess {
   readonly #events: EventStream;
   readonly #stopping = new AbortController();
 
-  constructor(root: string, qubesd: Qubesd, settings: SettingsReader, journal: Journal, now: () => number) {
+  constructor(
+    root: string,
+    qubesd: Qubesd,
+    settings: SettingsReader,
+    journal: Journal,
+    now: () => number,
+    deadlines: Deadlines = DEADLINES,
+  ) {
     this.root = root;
     this.etc = join(root, 'etc');
     this.run = join(root, 'run');
     this.log = join(root, 'log');
     this.tools = join(root, 'bin');
     this.qubesd = qubesd;
-    this.admin = adminOver(adminCallsTo(qubesd.path));
+    this.admin = adminOver(adminCallsTo(qubesd.path, deadlines));
     this.view = new FleetView(this.admin);
     this.settings = settings;
     this.journal = journal;
@@ -88,6 +97,8 @@ export class InProcess {
       monotonicMs,
       unplanned: (error) => this.unplanned.push(error),
       notice: (sentence) => this.notices.push(sentence),
+      // Whoever waits for qubesd to come back need not wait in a test.
+      pause: () => new Promise((resolve) => setImmediate(resolve)),
     });
   }
 
@@ -154,7 +165,7 @@ export const openBroker = async (options: InProcessOptions = {}): Promise<InProc
     monotonicMs: () => performance.now(),
     bootId: 'test',
   });
-  const broker = new InProcess(root, qubesd, settings, journal, now);
+  const broker = new InProcess(root, qubesd, settings, journal, now, options.deadlines);
   await broker.ready();
   return broker;
 };
