@@ -12,8 +12,8 @@ import type { Reading, ReadService } from './service.ts';
 
 const READ_FAILED = refuse('read failed');
 const request = z.object({ name: z.string().min(1), property: z.unknown() });
-/** What the header of an Admin API call could carry at all. */
-const FRAMABLE = /^[\x21-\x7e]{1,255}$/;
+/** What could stand in the header of an Admin API call at all (G40). */
+const FRAMABLE = /^[\x21-\x7e]+$/;
 
 export const getProperty: ReadService = {
   kind: 'read',
@@ -21,8 +21,9 @@ export const getProperty: ReadService = {
   malformed: NOT_FOUND,
   answer(json, reading) {
     const wanted = request.safeParse(json);
-    if (!wanted.success || !wanted.data.property) return NOT_FOUND;
+    if (!wanted.success) return NOT_FOUND;
     const { name, property } = wanted.data;
+    if (!property || typeof property === 'object') return NOT_FOUND;
     const held = reading.fleet.peek();
     return held ? answerFrom(held, name, property, reading) : readAgain(name, property, reading);
   },
