@@ -17,6 +17,8 @@ interface OfCall {
   readonly qubes: readonly NamedQube[];
   /** The whitelisted arguments of the request (contract section 6): names, property and feature keys, never values. */
   readonly args: Readonly<Record<string, string | number | boolean | null>>;
+  /** The nonce of the plan that the call is a step of. */
+  readonly plan?: string;
 }
 
 export interface Decision extends OfCall {

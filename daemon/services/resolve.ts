@@ -1,12 +1,13 @@
 // Stations operation and verdict: names become qubes as they are now, authority decides, and what would happen is put
 // into one digest. Run once before the question and once after the answer, it must come out the same (I2).
 import { createHash } from 'node:crypto';
+import { isControlled } from '../authority/birth.ts';
 import { decide, decisive, type Verdict } from '../authority/decide.ts';
 import { isListed } from '../authority/guarded.ts';
 import { readQube } from '../fleet/live.ts';
 import { canonical } from '../journal/canonical.ts';
 import type { NamedQube } from '../journal/record.ts';
-import type { Digest } from '../names.ts';
+import type { Digest, Uuid } from '../names.ts';
 import type { Refusal } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -29,6 +30,21 @@ export interface Refused {
   readonly qubes: readonly NamedQube[];
 }
 
+/** What reads facts and does effects: the real thing, or a rehearsal of it. */
+export interface Hands {
+  readonly admin: Admin;
+  readonly tools: Tools;
+}
+
+/** The uuids that stood in, while a plan was shown, for qubes that its own steps create. */
+export interface StandIns {
+  /** The stand-in of a qube that was created meanwhile; any other uuid is its own. */
+  of(uuid: Uuid): Uuid;
+  has(uuid: Uuid): boolean;
+}
+
+const NONE: StandIns = { of: (uuid) => uuid, has: () => false };
+
 const DIGEST_CONTEXT = 'qmcp-operation-v1\0';
 
 /** Resolves and decides one wish by live facts. Rejects with `AdminError` when qubesd cannot be asked. */
@@ -36,8 +52,9 @@ export const resolve = async (
   service: ChangeService,
   wish: Wish,
   caller: Caller,
-  { admin, tools }: { readonly admin: Admin; readonly tools: Tools },
+  { admin, tools }: Hands,
   settings: Settings,
+  standIns: StandIns = NONE,
 ): Promise<Resolved | Refused> => {
   const named: NamedQube[] = [];
   const refused = (refusal: Refusal, rule: string): Refused => ({ kind: 'refused', refusal, rule, qubes: named });
@@ -74,7 +91,7 @@ export const resolve = async (
     verdict: { ...verdict, kind: verdict.kind },
     operation,
     qubes: named,
-    digest: digestOf(service, wish, caller, qubes, operation),
+    digest: digestOf(service, wish, caller, qubes, operation, standIns),
   };
 };
 
@@ -85,6 +102,7 @@ const digestOf = (
   caller: Caller,
   qubes: Readonly<Record<string, Qube>>,
   operation: Operation,
+  standIns: StandIns,
 ): Digest => {
   const bound = canonical({
     service: service.name,
@@ -93,14 +111,12 @@ const digestOf = (
     principal: caller.principal,
     // As JSON text: it may hold strings that have no canonical form.
     request: JSON.stringify(wish.request),
-    qubes: Object.entries(qubes).map(([role, { name, uuid, klass, state, tags }]) => ({
-      role,
-      name,
-      uuid,
-      klass,
-      state,
-      tags: [...(tags ?? [])].sort(),
-    })),
+    qubes: Object.entries(qubes).map(([role, { name, uuid, klass, state, tags }]) => {
+      const identity = standIns.of(uuid);
+      // Of a qube that was not there yet, the platform's own tags could not be foreseen; the ones that decide could.
+      const decisive = [...(tags ?? [])].filter((tag) => !standIns.has(identity) || isControlled(tag)).sort();
+      return { role, name, uuid: identity, klass, state, tags: decisive };
+    }),
     facts: operation.facts,
   });
   return createHash('sha256').update(DIGEST_CONTEXT).update(bound).digest('hex') as Digest;

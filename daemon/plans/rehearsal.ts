@@ -1,0 +1,330 @@
+// A rehearsal: the Admin API as it would answer after the earlier steps of a plan. Reads fall through to what is there,
+// with what the steps would have changed laid over it; changes are kept here and never reach qubesd. The steps' own
+// effects run against it, so that what a plan is said to do and what it does are one piece of code.
+import { isQubeName, isUuid, type QubeName, type Uuid } from '../names.ts';
+import { POWER_STATES, type PowerState } from '../qube.ts';
+import type { AdminCall } from '../qubesadmin/client.ts';
+import { AdminError, type AdminRequest, type Destination } from '../qubesadmin/wire.ts';
+
+/** What qubesd gives a new private volume unless told otherwise. */
+const NEW_PRIVATE_BYTES = 2 * 2 ** 30;
+
+/** Methods that change nothing: for a qube that no step touches they go to the real thing. */
+const READ =
+  /^admin\.(?:vm\.(?:List|CurrentState|tag\.List|property\.(?:Get|GetAll)|feature\.(?:Get|List)|volume\.(?:Info|List)|firewall\.Get|device\.[a-z]+\.(?:Available|Attached|Assigned|List))|property\.Get|label\.List)$/;
+
+/** A qube that a step changed or created. What is null or absent is as the real thing answers for `like`. */
+interface Touched {
+  readonly name: QubeName;
+  readonly uuid: Uuid;
+  readonly klass: string;
+  /** Whose facts stand in: its own, or for a qube that does not exist yet those of what it is made from. */
+  readonly like: Uuid;
+  readonly isBorn: boolean;
+  state: PowerState;
+  isGone: boolean;
+  tags: Set<string> | null;
+  readonly properties: Map<string, string>;
+  readonly features: Map<string, string | null>;
+  readonly volumes: Map<string, number>;
+  firewall: string | null;
+}
+
+const refused = (type: string): AdminError => new AdminError('exception', type);
+const text = (answer: string): Buffer => Buffer.from(answer, 'utf8');
+/** GetAll has one property a line. */
+const escaped = (value: string): string => value.replace(/\\/g, '\\\\').replace(/\n/g, '\\n');
+const lines = (rows: readonly string[]): Buffer => text(rows.map((row) => `${row}\n`).join(''));
+
+export class Rehearsal {
+  readonly #real: AdminCall;
+  readonly #uuidFor: (name: string) => Uuid;
+  readonly #touched = new Map<Uuid, Touched>();
+  #disposables = 0;
+
+  /** `uuidFor` names the uuid that stands in for a qube which a step would create. */
+  constructor(real: AdminCall, uuidFor: (name: string) => Uuid) {
+    this.#real = real;
+    this.#uuidFor = uuidFor;
+  }
+
+  /** The stand-ins, by the name of the qube that they stand in for. */
+  get born(): ReadonlyMap<QubeName, Uuid> {
+    return new Map([...this.#touched.values()].filter(({ isBorn }) => isBorn).map(({ name, uuid }) => [name, uuid]));
+  }
+
+  readonly call: AdminCall = async (request) => {
+    const { method, dest } = request;
+    if (method.startsWith('admin.vm.Create.')) return this.#create(request);
+    if (dest === 'dom0') {
+      if (!READ.test(method)) throw new AdminError('malformed', null, 'not rehearsed');
+      return method === 'admin.vm.List' ? this.#list(await this.#real(request)) : this.#real(request);
+    }
+    const touched = this.#find(dest);
+    if (touched?.isGone) throw refused('QubesVMNotFoundError');
+    if (READ.test(method)) return touched ? this.#read(touched, request) : this.#real(request);
+    return this.#change(touched ?? (await this.#touch(dest)), request);
+  };
+
+  #find(dest: Exclude<Destination, 'dom0'>): Touched | undefined {
+    if ('uuid' in dest) return this.#touched.get(dest.uuid);
+    const named = [...this.#touched.values()].filter(({ name }) => name === dest.name);
+    return named.find(({ isGone }) => !isGone) ?? named[0];
+  }
+
+  async #touch(dest: Destination): Promise<Touched> {
+    const [row] = (await this.#real({ method: 'admin.vm.List', dest })).toString('utf8').split('\n');
+    const match = /^(\S+) class=(\S+) state=(\S+) uuid=(\S+)$/.exec(row ?? '');
+    const [, name, klass, state, uuid] = match ?? [];
+    const known = POWER_STATES.find((one) => one === state);
+    if (!isQubeName(name) || !isUuid(uuid) || !klass || !known) throw new AdminError('malformed', null, 'row');
+    return this.#add({ name, uuid, klass, like: uuid, isBorn: false, state: known, tags: null });
+  }
+
+  #add(qube: Pick<Touched, 'name' | 'uuid' | 'klass' | 'like' | 'isBorn' | 'state' | 'tags'>): Touched {
+    const touched: Touched = {
+      ...qube,
+      isGone: false,
+      properties: new Map(),
+      features: new Map(),
+      volumes: new Map(),
+      firewall: null,
+    };
+    this.#touched.set(qube.uuid, touched);
+    return touched;
+  }
+
+  // ---- reads
+
+  #list(real: Buffer): Buffer {
+    const rows = real.toString('utf8').split('\n').filter(Boolean);
+    const untouched = rows.filter((row) => !this.#touched.has((/ uuid=(\S+)$/.exec(row)?.[1] ?? '') as Uuid));
+    return lines([...untouched, ...[...this.#touched.values()].filter(({ isGone }) => !isGone).map(rowOf)]);
+  }
+
+  async #read(qube: Touched, request: AdminRequest): Promise<Buffer> {
+    const { method, arg = '' } = request;
+    const real = (): Promise<Buffer> => this.#real({ ...request, dest: { uuid: qube.like } });
+    switch (method) {
+      case 'admin.vm.List':
+        return lines([rowOf(qube)]);
+      case 'admin.vm.CurrentState':
+        return text(`power_state=${qube.state}`);
+      case 'admin.vm.tag.List':
+        return qube.tags ? lines([...qube.tags].sort()) : real();
+      case 'admin.vm.property.Get':
+        return this.#property(qube, arg, real);
+      case 'admin.vm.property.GetAll':
+        return this.#properties(qube, real);
+      case 'admin.vm.feature.List':
+        return lines(await this.#featureNames(qube, real));
+      case 'admin.vm.feature.Get':
+        return this.#feature(qube, arg, real);
+      case 'admin.vm.firewall.Get':
+        return qube.firewall !== null ? text(qube.firewall) : qube.isBorn ? text('action=accept\n') : real();
+      case 'admin.vm.volume.Info':
+        return text(this.#volume(qube, arg, (await real()).toString('utf8')));
+      default:
+        // A qube that does not exist yet has no devices.
+        return qube.isBorn && method.startsWith('admin.vm.device.') ? text('') : real();
+    }
+  }
+
+  async #property(qube: Touched, name: string, real: () => Promise<Buffer>): Promise<Buffer> {
+    const value = fixed(qube, name);
+    const type = TYPES[name];
+    if (value !== null && type) return text(propertyAnswer(type, value));
+    const answer = (await real()).toString('utf8');
+    return text(value === null ? given(qube, answer) : propertyAnswer(typeIn(answer), value));
+  }
+
+  async #properties(qube: Touched, real: () => Promise<Buffer>): Promise<Buffer> {
+    const rows = new Map<string, string>();
+    for (const line of (await real()).toString('utf8').split('\n').filter(Boolean)) {
+      const at = line.indexOf(' ');
+      rows.set(line.slice(0, at), line.slice(at + 1));
+    }
+    for (const name of new Set([...rows.keys(), ...qube.properties.keys()])) {
+      const answer = rows.get(name);
+      const value = fixed(qube, name);
+      const type = TYPES[name] ?? typeIn(answer ?? '');
+      rows.set(name, value === null ? given(qube, answer ?? '') : propertyAnswer(type, escaped(value)));
+    }
+    return lines([...rows].map(([name, answer]) => `${name} ${answer}`));
+  }
+
+  async #featureNames(qube: Touched, real: () => Promise<Buffer>): Promise<string[]> {
+    const names = new Set(qube.isBorn ? [] : (await real()).toString('utf8').split('\n').filter(Boolean));
+    for (const [name, value] of qube.features) {
+      if (value === null) names.delete(name);
+      else names.add(name);
+    }
+    return [...names].sort();
+  }
+
+  #feature(qube: Touched, name: string, real: () => Promise<Buffer>): Promise<Buffer> | Buffer {
+    const value = qube.features.get(name);
+    if (value !== undefined && value !== null) return text(value);
+    if (qube.isBorn || value === null) throw refused('QubesFeatureNotFoundError');
+    return real();
+  }
+
+  #volume(qube: Touched, volume: string, real: string): string {
+    const size = qube.volumes.get(volume) ?? (qube.isBorn && volume === 'private' ? NEW_PRIVATE_BYTES : null);
+    if (size === null) return real;
+    return real.replace(/^size=.*$/m, `size=${size}`).replace(/^usage=.*$/m, qube.isBorn ? 'usage=0' : '$&');
+  }
+
+  // ---- changes
+
+  async #create({ method, arg = '', dest, payload = '' }: AdminRequest): Promise<Buffer> {
+    const [, name = '', label = ''] = /^name=(\S+) label=(\S+)$/.exec(payload) ?? [];
+    if (dest !== 'dom0' || !isQubeName(name) || !isQubeName(arg)) throw refused('QubesValueError');
+    if (await this.#exists(name)) throw refused('QubesVMAlreadyExistsError');
+    const template = await this.#require(arg);
+    const klass = method.slice('admin.vm.Create.'.length);
+    const isDisposable = klass === 'DispVM';
+    const tags = new Set([...(isDisposable ? await this.#tagsOf(template.uuid) : []), 'created-by-dom0']);
+    this.#bear(name, klass, template, tags).properties.set('label', label).set('template', template.name);
+    return text('');
+  }
+
+  #bear(name: QubeName, klass: string, from: { readonly uuid: Uuid; readonly like: Uuid }, tags: Set<string>): Touched {
+    const uuid = this.#uuidFor(name);
+    return this.#add({ name, uuid, klass, like: from.like, isBorn: true, state: 'Halted', tags });
+  }
+
+  async #exists(name: QubeName): Promise<boolean> {
+    const touched = this.#find({ name });
+    if (touched) return !touched.isGone;
+    try {
+      await this.#real({ method: 'admin.vm.List', dest: { name } });
+      return true;
+    } catch (error) {
+      if (error instanceof AdminError && error.type === 'QubesVMNotFoundError') return false;
+      throw error;
+    }
+  }
+
+  async #require(name: QubeName): Promise<Touched> {
+    const touched = this.#find({ name }) ?? (await this.#touch({ name }));
+    if (touched.isGone) throw refused('QubesVMNotFoundError');
+    return touched;
+  }
+
+  async #tagsOf(uuid: Uuid): Promise<Set<string>> {
+    const listed = await this.call({ method: 'admin.vm.tag.List', dest: { uuid } });
+    return new Set(listed.toString('utf8').split('\n').filter(Boolean));
+  }
+
+  async #change(qube: Touched, { method, arg = '', payload = '' }: AdminRequest): Promise<Buffer> {
+    switch (method) {
+      case 'admin.vm.tag.Set':
+        qube.tags = (await this.#tagsOf(qube.uuid)).add(arg);
+        break;
+      case 'admin.vm.tag.Remove':
+        qube.tags = await this.#tagsOf(qube.uuid);
+        if (!qube.tags.delete(arg)) throw refused('QubesTagNotFoundError');
+        break;
+      case 'admin.vm.property.Set':
+        qube.properties.set(arg, payload);
+        break;
+      case 'admin.vm.feature.Set':
+        qube.features.set(arg, payload);
+        break;
+      case 'admin.vm.feature.Remove':
+        qube.features.set(arg, null);
+        break;
+      case 'admin.vm.firewall.Set':
+        qube.firewall = payload;
+        break;
+      case 'admin.vm.firewall.Reload':
+        break;
+      case 'admin.vm.volume.Resize':
+        qube.volumes.set(arg, Number(payload));
+        break;
+      case 'admin.vm.volume.CloneFrom':
+        return text(`${qube.uuid}.${arg}`);
+      case 'admin.vm.volume.CloneTo':
+        await this.#cloneVolume(qube, arg, payload);
+        break;
+      case 'admin.vm.CreateDisposable':
+        return this.#createDisposable(qube, payload);
+      case 'admin.vm.Remove':
+        if (qube.state !== 'Halted') throw refused('QubesVMNotHaltedError');
+        qube.isGone = true;
+        break;
+      default:
+        this.#power(qube, method);
+    }
+    return text('');
+  }
+
+  async #cloneVolume(to: Touched, volume: string, token: string): Promise<void> {
+    const [uuid, from = ''] = token.split('.');
+    if (!isUuid(uuid)) throw refused('QubesVolumeCopyTokenNotFoundError');
+    const info = await this.call({ method: 'admin.vm.volume.Info', arg: from, dest: { uuid } });
+    const size = /^size=([0-9]+)$/m.exec(info.toString('utf8'))?.[1];
+    to.volumes.set(volume, Number(size ?? NEW_PRIVATE_BYTES));
+  }
+
+  async #createDisposable(template: Touched, payload: string): Promise<Buffer> {
+    // Its real name is qubesd's to choose, so no later step can mean it; this one only has to be nobody's.
+    const name = `disp-planned-${++this.#disposables}`;
+    if (!isQubeName(name)) throw refused('QubesException');
+    const tags = (await this.#tagsOf(template.uuid)).add('created-by-dom0').add('disp-created-by-dom0');
+    const born = this.#bear(name, 'DispVM', template, tags);
+    born.properties.set('template', template.name).set('auto_cleanup', 'True');
+    return text(payload === 'uuid' ? `uuid:${born.uuid}` : name);
+  }
+
+  #power(qube: Touched, method: string): void {
+    const change = POWER[method];
+    if (!change) throw new AdminError('malformed', null, 'not rehearsed');
+    if (!change.from(qube.state)) throw refused(change.otherwise);
+    qube.state = change.to;
+  }
+}
+
+/** What each power call needs and leaves, and the exception otherwise (facts: Admin API). */
+const POWER: Readonly<Record<string, { from(state: PowerState): boolean; to: PowerState; otherwise: string }>> = {
+  'admin.vm.Start': { from: () => true, to: 'Running', otherwise: '' },
+  'admin.vm.Shutdown': { from: (state) => state !== 'Halted', to: 'Halted', otherwise: 'QubesVMNotStartedError' },
+  'admin.vm.Kill': { from: (state) => state !== 'Halted', to: 'Halted', otherwise: 'QubesVMNotStartedError' },
+  'admin.vm.Pause': { from: (state) => state === 'Running', to: 'Paused', otherwise: 'QubesVMNotRunningError' },
+  'admin.vm.Unpause': { from: (state) => state === 'Paused', to: 'Running', otherwise: 'QubesVMNotPausedError' },
+};
+
+const rowOf = ({ name, klass, state, uuid }: Touched): string => `${name} class=${klass} state=${state} uuid=${uuid}`;
+
+/** The declared types of the properties that steps set; any other has the type that the real one has. */
+const TYPES: Readonly<Record<string, string>> = {
+  template: 'vm',
+  netvm: 'vm',
+  default_dispvm: 'vm',
+  label: 'label',
+  name: 'str',
+  uuid: 'str',
+  klass: 'str',
+  memory: 'int',
+  maxmem: 'int',
+  vcpus: 'int',
+  template_for_dispvms: 'bool',
+  auto_cleanup: 'bool',
+  autostart: 'bool',
+};
+
+/** The value that a step has set or a birth has fixed; null where the real one stands. */
+const fixed = (qube: Touched, property: string): string | null => {
+  const set = qube.properties.get(property);
+  if (set !== undefined || !qube.isBorn) return set ?? null;
+  return property === 'name' ? qube.name : property === 'uuid' ? qube.uuid : property === 'klass' ? qube.klass : null;
+};
+
+const propertyAnswer = (type: string, value: string): string => `default=False type=${type} ${value}`;
+
+const typeIn = (answer: string): string => /^default=\S+ type=(\S+)/.exec(answer)?.[1] ?? 'str';
+
+/** What a qube has that does not exist yet, unless a step fixed it, is what the platform gives it. */
+const given = (qube: Touched, real: string): string =>
+  qube.isBorn ? real.replace(/^default=\S+/, 'default=True') : real;

@@ -1,0 +1,129 @@
+// One change call on its way, as the stations that the broker and the plans both send it through.
+import type { BrokerParts } from './broker.ts';
+import { confirm } from './confirm/confirmer.ts';
+import type { Decision, NamedQube } from './journal/record.ts';
+import type { Nonce, QubeName } from './names.ts';
+import type { Reply } from './qrexec/door.ts';
+import { AdminError } from './qubesadmin/wire.ts';
+import { type Hands, type Refused, type Resolved, resolve, type StandIns } from './services/resolve.ts';
+import type { Caller, ChangeService, Wish } from './services/service.ts';
+
+/** One call: the same request, resolved as often as the way needs it. */
+export class Walk {
+  readonly service: ChangeService;
+  readonly wish: Wish;
+  readonly #call: number;
+  readonly #caller: Caller;
+  readonly #parts: BrokerParts;
+  readonly #arrival: number;
+  /** The plan that it is a step of. */
+  readonly #plan: Nonce | null;
+
+  constructor(
+    call: number,
+    service: ChangeService,
+    wish: Wish,
+    caller: Caller,
+    parts: BrokerParts,
+    plan: Nonce | null = null,
+  ) {
+    this.service = service;
+    this.wish = wish;
+    this.#call = call;
+    this.#caller = caller;
+    this.#parts = parts;
+    this.#arrival = parts.monotonicMs();
+    this.#plan = plan;
+  }
+
+  /** By live facts, unless a rehearsal stands in for them. */
+  async resolve(hands: Hands = this.#parts, standIns?: StandIns): Promise<Resolved | Refused> {
+    const { settings } = this.#parts;
+    if (this.#parts.restraint.isFrozen(this.#caller.source)) {
+      this.#decided([], 'refuse', 'frozen');
+      return { kind: 'refused', refusal: this.service.opaque, rule: 'frozen', qubes: [] };
+    }
+    try {
+      const resolved = await resolve(this.service, this.wish, this.#caller, hands, settings.current(), standIns);
+      if (resolved.kind === 'refused') this.#decided(resolved.qubes, 'refuse', resolved.rule);
+      else this.#decided(resolved.qubes, resolved.verdict.kind, resolved.verdict.rule);
+      return resolved;
+    } catch (error) {
+      this.#decided([], 'refuse', error instanceof AdminError ? 'qubesd-unavailable' : 'unplanned');
+      throw error;
+    }
+  }
+
+  #decided(qubes: readonly NamedQube[], verdict: Decision['verdict'], rule: string): void {
+    this.#parts.journal.note({ ...this.#ofCall(qubes), type: 'decision', verdict, rule });
+  }
+
+  /** Whether the source has not been denied so often that its questions rest. */
+  mayAsk({ qubes }: Resolved): boolean {
+    const mayAsk = this.#parts.restraint.mayAsk(this.#caller.source);
+    if (!mayAsk) this.#decided(qubes, 'refuse', 'questions-rest');
+    return mayAsk;
+  }
+
+  async confirm({ operation, qubes, digest }: Resolved) {
+    const deadline = this.#arrival + this.#parts.settings.current().consentTimeoutSeconds * 1000;
+    const view = await operation.describe();
+    return confirm(this.#parts, { source: this.#caller.source, ofCall: this.#ofCall(qubes), digest, view, deadline });
+  }
+
+  /** I1, I4: only after allow or a consumed nonce, with the intent on disk before and the outcome after. */
+  async carryOut({ operation, qubes, digest }: Resolved, nonce: Nonce | null): Promise<Reply> {
+    const { journal, fleet, now, monotonicMs } = this.#parts;
+    const ofCall = this.#ofCall(qubes);
+    const began = monotonicMs();
+    let cause: string | null = null;
+    try {
+      await journal.append({ ...ofCall, type: 'intent', digest, nonce });
+    } catch {
+      return this.service.opaque;
+    }
+    const reply = await operation
+      .perform({
+        now,
+        step: async (step, qube, known = null) => {
+          await journal.append({ type: 'step', call: this.#call, step, qube, ...(known && { known }) });
+        },
+        pause: this.#parts.pause ?? pause,
+        changed: (name) => fleet.changed(name as QubeName),
+        cause: (word) => {
+          cause = word;
+        },
+      })
+      .catch((error: unknown) => {
+        if (error instanceof AdminError) cause = error.type ?? error.kind;
+        else {
+          cause = 'unplanned';
+          this.#parts.unplanned(error, this.service.name);
+        }
+        return operation.failed;
+      });
+    for (const { name } of qubes) fleet.changed(name as QubeName);
+    const duration_ms = Math.round(monotonicMs() - began);
+    journal.note({
+      ...ofCall,
+      type: 'outcome',
+      ok: reply.ok,
+      error: reply.ok ? null : String(reply.error),
+      cause,
+      duration_ms,
+    });
+    return reply;
+  }
+
+  #ofCall(qubes: readonly NamedQube[]) {
+    const { source, principal } = this.#caller;
+    const { action, args } = this.wish;
+    const plan = this.#plan === null ? {} : { plan: this.#plan };
+    return { call: this.#call, source, principal, service: this.service.name, action, qubes, args, ...plan };
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+
+/** Lets events that qubesd sent before its last answer arrive: they are readable by now, if not yet read. */
+export const eventsDelivered = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
