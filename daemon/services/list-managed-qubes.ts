@@ -1,4 +1,5 @@
 // qmcp.ListAIManagedQubes (contract 1.1): every managed qube, sorted by name. The body is not looked at.
+import { inParallel } from '../fleet/in-parallel.ts';
 import { redacted } from '../fleet/redaction.ts';
 import type { Snapshot, ViewedQube } from '../fleet/view.ts';
 import { type Reply, refuse } from '../qrexec/door.ts';
@@ -31,7 +32,7 @@ const list = async (reading: Reading): Promise<Reply> => {
     if (all.some((qube) => qube.tags === null)) return FAILED;
     const managed = all.filter(isManaged).sort((a, b) => (a.name < b.name ? -1 : 1));
     const complete = managed.every((qube) => qube.properties !== null);
-    const qubes = await Promise.all(managed.map((qube) => row(qube, snapshot, reading)));
+    const qubes = await inParallel(managed, (qube) => row(qube, snapshot, reading));
     const reply: Reply = { ok: true, qubes };
     if (complete) replies.set(snapshot, reply);
     return reply;
