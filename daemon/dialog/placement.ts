@@ -24,19 +24,14 @@ export const fits = (size: Size, area: Size): boolean =>
 const FRAME = { width: 8, height: 48 };
 
 /** The top left corner: the most central of a few places that keep away from the pointer, else the farthest one. */
-export const placeFor = (size: Size, area: Area, pointer: Point | null): Point => {
-  const free = { width: area.width - size.width, height: Math.max(0, area.height - FRAME.height - size.height) };
+export const placeFor = ({ width, height }: Size, area: Area, pointer: Point | null): Point => {
+  const free = { width: area.width - width, height: Math.max(0, area.height - FRAME.height - height) };
   const places = TRIES.map(([across, down]) => ({
     x: Math.round(area.x + free.width * across),
     y: Math.round(area.y + free.height * down),
   }));
-  if (pointer === null) return places[0] as Point;
-  const clear = places.find((place) => distance(pointer, { ...place, ...size }) >= MARGIN);
-  return clear ?? places.reduce((best, place) => (away(place) > away(best) ? place : best));
-
-  function away(place: Point): number {
-    return pointer === null ? 0 : distance(pointer, { ...place, ...size });
-  }
+  const away = ({ x, y }: Point): number => (pointer === null ? MARGIN : distance(pointer, { x, y, width, height }));
+  return places.find((place) => away(place) >= MARGIN) ?? places.reduce((a, b) => (away(b) > away(a) ? b : a));
 };
 
 // Fractions of the free room: the middle, a little higher, the sides, the corners.

@@ -145,9 +145,8 @@ export const questionWindow = (
   const buttons = box('HORIZONTAL', 10);
   buttons.packEnd(allowButton, false, false, 0);
   buttons.packEnd(denyButton, false, false, 0);
-  if (view.freeze !== undefined) {
-    buttons.packStart(button(`Deny and freeze ${view.freeze}`, freeze), false, false, 0);
-  }
+  const freezeButton = view.freeze === undefined ? null : button(`Deny and freeze ${view.freeze}`, freeze);
+  if (freezeButton !== null) buttons.packStart(freezeButton, false, false, 0);
 
   const foot = box('VERTICAL', 12, 'qmcp-foot');
   foot.packStart(status, false, false, 0);
@@ -170,9 +169,13 @@ export const questionWindow = (
   window.stick();
   // It asks for attention and waits: whoever is typing a password elsewhere keeps the focus.
   window.setFocusOnMap(false);
-  window.setUrgencyHint(true);
+  // GTK 3 forgets the hint when it is set before the window is mapped.
+  window.on('map-event', () => {
+    window.setUrgencyHint(!isActive());
+    return PASS;
+  });
   window.add(all);
-  window.setFocus(denyButton);
+  denyButton.grabFocus();
   denyButton.setCanDefault(true);
   window.setDefault(denyButton);
 
@@ -210,6 +213,7 @@ export const questionWindow = (
     // GTK's own key handling of a button grabs the keyboard for a moment: decide here, before it.
     const focus = window.getFocus();
     if (focus === allowButton) pressAllow();
+    else if (focus === freezeButton) freeze();
     else if (focus === entry) return event.keyval === Gdk.KEY_space ? PASS : STOP;
     else if (focus === denyButton) deny();
     else return PASS;
@@ -319,7 +323,7 @@ export const questionWindow = (
     refresh();
     all.showAll();
     const [, natural] = window.getPreferredSize();
-    const size = rectangle({ x: 0, y: 0, width: natural?.width ?? 0, height: natural?.height ?? 0 });
+    const size = { width: natural?.width ?? 0, height: natural?.height ?? 0 };
     if (size.width > MAX_WIDTH || !fits(size, area)) {
       return `The question needs ${size.width} x ${size.height} pixels and does not fit the screen.`;
     }

@@ -2,7 +2,7 @@
 // a question, done by xdotool. Waits for what the screen shows, never for a while.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -37,7 +37,9 @@ export class Screen {
   private constructor(display: string, server: ChildProcess) {
     this.display = display;
     this.#children = [server];
-    // The settings directory is empty: how the window looks does not depend on who runs this.
+    // Settings of its own: how the window looks depends neither on who runs this nor on the moment of looking.
+    mkdirSync(join(this.#settings, 'gtk-3.0'));
+    writeFileSync(join(this.#settings, 'gtk-3.0', 'settings.ini'), '[Settings]\ngtk-enable-animations=0\n');
     this.env = { ...process.env, DISPLAY: display, XDG_CONFIG_HOME: this.#settings };
     delete this.env.WAYLAND_DISPLAY;
   }
@@ -114,10 +116,14 @@ export class Screen {
     return this.#active;
   }
 
-  /** The window on the screen, as soon as there is one. Once it has gone, X may give its number to the next. */
-  async window(): Promise<QuestionWindow> {
-    await this.until(() => this.#windows.length > 0, 'a window');
-    const id = this.#windows[0] as string;
+  /**
+   * The window on the screen, as soon as there is one, other than `besides` (an id). Once it has gone, X may give its
+   * number to the next.
+   */
+  async window(besides = ''): Promise<QuestionWindow> {
+    const isNew = (id: string): boolean => id !== besides;
+    await this.until(() => this.#windows.some(isNew), 'a window');
+    const id = this.#windows.find(isNew) as string;
     const pid = Number(await this.hands('getwindowpid', id));
     const shape = await this.hands('getwindowgeometry', '--shell', id);
     const number = (name: string): number => Number(new RegExp(`^${name}=(-?\\d+)$`, 'm').exec(shape)?.[1]);
