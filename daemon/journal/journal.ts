@@ -14,6 +14,8 @@ import { JournalUnavailable, reasonOf } from './unavailable.ts';
 
 /** Records waiting for the disk; one more is refused (append) or lost and counted (note). */
 export const MAX_QUEUED = 4096;
+/** The same in bytes. */
+export const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
 /** A longer record is refused: nothing the broker has to say comes near it. */
 export const MAX_RECORD_BYTES = 64 * 1024;
 /** So long after the first record that no checkpoint covers, one is made. Without news nothing happens at all. */
@@ -71,6 +73,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   let seal: Seal | null = null;
   let open: OpenIntents = openIntents();
   let queue: Entry[] = [];
+  let queuedBytes = 0;
   let flushing: Promise<void> | null = null;
   let tidying: Promise<void> = Promise.resolve();
   let callOff: (() => void) | null = null;
@@ -86,15 +89,25 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   const place: Place = { files, dir, path: `${dir}/audit.jsonl`, now, draft: (record) => snapshot(record) };
   const sealing: Sealing = { signHead: (head) => (seal as Seal).signer.signHead(head, now()), draft: snapshot };
 
+  const setQueue = (entries: Entry[]) => {
+    queue = entries;
+    queuedBytes = entries.reduce((sum, { bytes }) => sum + bytes, 0);
+  };
+
   const enqueue = (record: JournalRecord, resolve: Entry['resolve'], refuse: Entry['refuse']) => {
     if (closed) throw new JournalUnavailable('it is closed');
-    if (queue.length >= MAX_QUEUED) throw new JournalUnavailable('too many records wait for the disk');
     const wallMs = now();
     const draft = snapshot(record, wallMs);
-    if (bytesOf(draft) > MAX_RECORD_BYTES) throw new JournalUnavailable('a record is too long for it');
-    queue.push({ record, wallMs, draft, resolve, refuse });
-    // The write starts when this turn of the event loop ends, so that the records of one turn share it.
+    const bytes = bytesOf(draft);
+    if (bytes > MAX_RECORD_BYTES) throw new JournalUnavailable('a record is too long for it');
+    // The write starts when this turn of the event loop ends, so that the records of one turn share it. It also starts
+    // for a record that finds no room: what fills the queue while the journal is down has to get out of it again.
     flushing ??= Promise.resolve().then(flush);
+    if (queue.length >= MAX_QUEUED || queuedBytes + bytes > MAX_QUEUED_BYTES) {
+      throw new JournalUnavailable('too many records wait for the disk');
+    }
+    queue.push({ record, wallMs, draft, bytes, resolve, refuse });
+    queuedBytes += bytes;
   };
 
   const append = (record: JournalRecord): Promise<{ seq: number }> =>
@@ -152,7 +165,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     if (batch.bytes.length > 0) {
       // Taken off the queue before the wait: what arrives during it belongs to the next batch.
       const taken = queue.slice(0, batch.entries.length);
-      queue = queue.slice(taken.length);
+      setQueue(queue.slice(taken.length));
       state = { kind: 'writing', segment, tip, front, taken, bytes: batch.bytes };
       await segment.append(batch.bytes, batch.lastLine);
       missing.refused -= counted.refused;
@@ -200,7 +213,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   async function letGo(): Promise<void> {
     if (state.kind !== 'writing' && state.kind !== 'open') return;
     const { segment, tip, front } = state;
-    if (state.kind === 'writing') queue = [...state.taken, ...queue];
+    if (state.kind === 'writing') setQueue([...state.taken, ...queue]);
     const unacknowledged = state.kind === 'writing' ? state.bytes : Buffer.alloc(0);
     const memory: Memory = { ...segment.acknowledged(), tip, unacknowledged };
     state = { kind: 'lost', memory, front };
@@ -210,7 +223,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   /** Appends are refused and never written later; notes wait for the journal to come back. */
   function refuseAll(refusal: JournalUnavailable): void {
     const refused = queue.filter((entry) => entry.refuse !== null);
-    queue = queue.filter((entry) => entry.refuse === null);
+    setQueue(queue.filter((entry) => entry.refuse === null));
     for (const entry of refused) entry.refuse?.(refusal);
   }
 
@@ -312,6 +325,7 @@ interface Entry {
   readonly record: JournalRecord;
   readonly wallMs: number;
   readonly draft: Draft;
+  readonly bytes: number;
   readonly resolve: ((written: { seq: number }) => void) | null;
   readonly refuse: ((error: JournalUnavailable) => void) | null;
 }

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GENESIS, verifyLine } from '../../daemon/journal/chain.ts';
-import { MAX_QUEUED, MAX_RECORD_BYTES, openJournal } from '../../daemon/journal/journal.ts';
+import { MAX_QUEUED, MAX_QUEUED_BYTES, MAX_RECORD_BYTES, openJournal } from '../../daemon/journal/journal.ts';
 import type { Intent, JournalRecord, Outcome } from '../../daemon/journal/record.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
 import { type FaultyFiles, faultyFiles } from './faulty-files.ts';
@@ -31,8 +31,17 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
+const NEVER = { bytes: Number.POSITIVE_INFINITY, ageMs: Number.POSITIVE_INFINITY, keep: 1 };
 const open = (reopened: (opening: unknown) => void = () => {}) =>
-  openJournal({ dir, now: () => Date.UTC(2026, 0, 2), monotonicMs: () => 5, bootId: 'boot', files, reopened });
+  openJournal({
+    dir,
+    now: () => Date.UTC(2026, 0, 2),
+    monotonicMs: () => 5,
+    bootId: 'boot',
+    files,
+    reopened,
+    rotation: NEVER,
+  });
 
 const stop = (reason: string): JournalRecord => ({ type: 'stop', reason });
 const START: JournalRecord = { type: 'start', version: '0', unfinished: 0 };
@@ -219,6 +228,38 @@ describe('the journal', () => {
 });
 
 describe('a journal whose disk fails', () => {
+  it('comes back also when notes have filled the queue meanwhile, and counts those that found no room', async () => {
+    const { journal } = await open();
+    files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
+    await expect(journal.append(stop('refused'))).rejects.toThrow();
+    for (let i = 0; i < MAX_QUEUED + 3; i += 1) journal.note(stop(String(i)));
+    await journal.recover();
+    files.fault = () => null;
+    await expect(journal.append(stop('finds no room'))).rejects.toThrow(/too many/);
+    expect(await journal.recover()).toEqual({ ok: true });
+    await journal.append(stop('after'));
+    const present = await records();
+    expect(present[0]).toMatchObject({ type: 'gap', refused: 2, lost: 3 });
+    expect(present).toHaveLength(MAX_QUEUED + 2);
+    await journal.close();
+    await expectChain();
+  });
+
+  it('holds records of so many bytes at most', async () => {
+    const { journal } = await open();
+    files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
+    const fits = Math.floor(MAX_QUEUED_BYTES / 60_000);
+    for (let i = 0; i < fits + 5; i += 1) journal.note(stop('x'.repeat(59_900)));
+    await journal.recover();
+    files.fault = () => null;
+    await journal.recover();
+    const [gap, ...present] = await records();
+    expect(gap.lost + present.length).toBe(fits + 5);
+    expect(present.length).toBeGreaterThan(fits - 2);
+    expect(gap.lost).toBeGreaterThan(0);
+    await journal.close();
+  });
+
   it.each(['ENOSPC', 'EIO', 'EROFS', 'EACCES', 'EDQUOT'])(
     'refuses on %s in a write, says so, and recovers by itself',
     async (code) => {

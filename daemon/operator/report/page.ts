@@ -118,7 +118,7 @@ const STYLE = `
 :root { color-scheme: light dark; --allow: #3f7fbf; --ask: #d69a2d; --refuse: #b8403a; --good: #3a7d44; --line: #8886; --accent: #7f8c9d; }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.05rem; margin: 1.8rem 0 .4rem; }
-table { border-collapse: collapse; width: 100%; } td, th { padding: .2rem .6rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; } td, th { padding: .2rem .6rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .share { width: 6rem; } .share svg { width: 100%; height: .7rem; } .share rect { fill: var(--accent); }
 .tiles { display: flex; flex-wrap: wrap; gap: .6rem; } .tile { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .9rem; } .tile b { display: block; font-size: 1.4rem; font-variant-numeric: tabular-nums; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 0 2rem; }
