@@ -53,7 +53,13 @@ const main = async (): Promise<void> => {
   for (const complaint of settings.current().complaints) log.warn(complaintText(flags.etc, complaint));
 
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  const { journal, unfinished, findings } = await openJournal({ dir: flags.log, now, monotonicMs, bootId });
+  const { journal, unfinished, findings } = await openJournal({
+    dir: flags.log,
+    state: flags.state,
+    now,
+    monotonicMs,
+    bootId,
+  });
   for (const finding of findings)
     log.warn({ finding }, 'The journal did not end where it should. See qmcpctl audit verify.');
   const health = journal.health();
@@ -61,7 +67,8 @@ const main = async (): Promise<void> => {
     log.error({ reason: health.reason }, `The journal in ${flags.log} cannot be written: changes are refused.`);
   journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
 
-  const admin = adminOver(adminCallsTo(flags.qubesd));
+  const call = adminCallsTo(flags.qubesd);
+  const admin = adminOver(call);
   const fleet = new FleetView(admin);
   const events = followEvents(flags.qubesd, fleet);
 
@@ -74,6 +81,7 @@ const main = async (): Promise<void> => {
     report: (tool, end, said) => log.warn({ tool, end, said }, 'A tool of the platform did not do what it was asked.'),
   });
   const broker = new Broker({
+    call,
     admin,
     tools,
     fleet,
@@ -87,6 +95,7 @@ const main = async (): Promise<void> => {
     stopping: stopping.signal,
     now,
     monotonicMs,
+    randomBytes,
     unplanned: (error, service) =>
       log.error({ err: error, service }, 'A call ended in a fault of the broker and was refused.'),
     notice: (sentence, service) => log.warn({ service }, sentence),
