@@ -23,6 +23,13 @@ export const listen = async (path: string, command: readonly [string, ...string[
     const done = () => children.delete(child);
     child.on('exit', done).on('error', done);
   });
+  const stopped = new Promise<void>((resolve) => {
+    const stop = () => {
+      server.close(() => resolve());
+      for (const child of children) child.kill('SIGTERM');
+    };
+    process.once('SIGTERM', stop).once('SIGINT', stop);
+  });
   const previous = process.umask(0o177);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -30,13 +37,7 @@ export const listen = async (path: string, command: readonly [string, ...string[
   });
   process.umask(previous);
   ready();
-  await new Promise<void>((resolve) => {
-    const stop = () => {
-      server.close(() => resolve());
-      for (const child of children) child.kill('SIGTERM');
-    };
-    process.once('SIGTERM', stop).once('SIGINT', stop);
-  });
+  await stopped;
   await Promise.all([...children].map((child) => new Promise((resolve) => child.once('exit', resolve))));
 };
 
