@@ -6,6 +6,8 @@ import { execa } from 'execa';
 
 /** A tool that has not ended by then is killed, and all that it started with it (contract 1.9). */
 export const TOOL_DEADLINE_MS = 30_000;
+/** How long it may go on when the daemon stops: less than the daemon waits for its calls, so that each is answered. */
+export const STOP_GRACE_MS = 3_000;
 /** What a tool may say before it is killed. It is for the operator's log alone. */
 export const MAX_OUTPUT_BYTES = 65_536;
 
@@ -25,15 +27,21 @@ export interface Tools {
 
 export interface ToolOptions {
   readonly deadlineMs?: number;
+  /** What a tool finds in its environment beside the constants that all tools get. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly graceMs?: number;
+  /** Aborted when the daemon stops. */
+  readonly stopping?: AbortSignal;
   /** Told of every run that was not `done`, with what the tool said. */
   readonly report?: (name: string, end: ToolEnd, said: string) => void;
 }
 
 /** The tools in the directories of `path`, which are parted by colons; what is not absolute among them is ignored. */
-export const toolsIn = (path: string, { deadlineMs = TOOL_DEADLINE_MS, report }: ToolOptions = {}): Tools => {
+export const toolsIn = (path: string, options: ToolOptions = {}): Tools => {
+  const { deadlineMs = TOOL_DEADLINE_MS, graceMs = STOP_GRACE_MS, environment, stopping, report } = options;
   const directories = path.split(':').filter(isAbsolute);
   // Nothing of our own environment goes along. The user's site-packages could put other code into a tool in Python.
-  const env = { PATH: directories.join(':'), LC_ALL: 'C.UTF-8', PYTHONNOUSERSITE: '1' };
+  const env = { PATH: directories.join(':'), LC_ALL: 'C.UTF-8', PYTHONNOUSERSITE: '1', ...environment };
 
   const find = async (name: string): Promise<string | null> => {
     for (const directory of directories) {
@@ -46,7 +54,7 @@ export const toolsIn = (path: string, { deadlineMs = TOOL_DEADLINE_MS, report }:
   const run = async (name: string, args: readonly string[]): Promise<ToolEnd> => {
     const file = await find(name);
     if (!file) return { kind: 'missing' };
-    const result = await execa(file, args, {
+    const running = execa(file, args, {
       env,
       extendEnv: false,
       cwd: '/',
@@ -58,9 +66,27 @@ export const toolsIn = (path: string, { deadlineMs = TOOL_DEADLINE_MS, report }:
       timeout: deadlineMs,
       killSignal: 'SIGKILL',
       killDescendants: true,
+      // execa's own way would end us by the signal that we were told to end with.
+      cleanup: false,
       reject: false,
     });
-    const end = endOf(result);
+    let cutOff = false;
+    let grace: NodeJS.Timeout | undefined;
+    const kill = (): void => {
+      cutOff = true;
+      running.kill('SIGKILL');
+    };
+    const hurry = (): void => {
+      grace = setTimeout(kill, graceMs);
+    };
+    process.once('exit', kill);
+    if (stopping?.aborted) hurry();
+    else stopping?.addEventListener('abort', hurry);
+    const result = await running;
+    process.off('exit', kill);
+    stopping?.removeEventListener('abort', hurry);
+    clearTimeout(grace);
+    const end: ToolEnd = cutOff ? { kind: 'late' } : endOf(result);
     if (end.kind !== 'done') report?.(name, end, result.stderr ?? '');
     return end;
   };

@@ -97,6 +97,24 @@ describe('a run', () => {
     expect(pids.map(isAlive)).toEqual([false, false]);
   });
 
+  test('that is under way when the daemon stops may end, and is cut off if it does not', async () => {
+    await program('quick', 'setTimeout(() => {}, 100);');
+    await program('endless', 'setInterval(() => {}, 1000);');
+    const stopping = new AbortController();
+    const patient = toolsIn(root, { stopping: stopping.signal, graceMs: 600 });
+    const runs = [patient.run('quick', []), patient.run('endless', [])];
+    stopping.abort();
+    expect(await Promise.all(runs)).toEqual([{ kind: 'done' }, { kind: 'late' }]);
+  });
+
+  test('leaves no listener behind', async () => {
+    await program('tool', '');
+    const before = process.listenerCount('exit');
+    const signals = process.listenerCount('SIGTERM');
+    await tools.run('tool', []);
+    expect([process.listenerCount('exit'), process.listenerCount('SIGTERM')]).toEqual([before, signals]);
+  });
+
   test('may say as much as the limit', async () => {
     await program('tool', `process.stderr.write('x'.repeat(${MAX_OUTPUT_BYTES}));`);
     expect(await tools.run('tool', [])).toEqual({ kind: 'done' });
