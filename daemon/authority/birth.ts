@@ -16,8 +16,6 @@ export const isControlled = (tag: string): boolean => CONTROLLED.has(tag) || tag
 export const isRestriction = (tag: string): boolean =>
   tag === GUARD_TAG || tag === 'anon-vm' || tag.startsWith(EGRESS_LOCK_PREFIX);
 
-export const isOwnerTag = (tag: string): boolean => tag.startsWith(OWNER_PREFIX);
-
 /** The tag that names who had a qube created; characters that no tag may have are dropped. */
 export function ownerTag(principal: string): string {
   const kept = principal.replace(/[^A-Za-z0-9_-]/g, '').slice(0, OWNER_MAX);

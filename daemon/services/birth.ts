@@ -1,11 +1,11 @@
 // How a qube comes into being (contract 1.5 to 1.7, R4 to R7, R23): one call that creates, then phases, each durably
 // named before it begins; when one fails, what was created goes again, and the reply says whether it verifiably did.
-import { isOwnerTag, tagChanges } from '../authority/birth.ts';
+import { tagChanges } from '../authority/birth.ts';
 import type { Tags } from '../authority/capabilities.ts';
 import { JournalUnavailable } from '../journal/unavailable.ts';
 import { isQubeName, type QubeName, type Uuid } from '../names.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
-import type { Label } from '../qube.ts';
+import { isManaged, type Label } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Egress } from './birth-egress.ts';
@@ -260,10 +260,11 @@ export const namedBirth = (named: Named, failed: Failure, admin: Admin): Omit<Bi
   };
 };
 
-/** Whether a qube is as a creation leaves it before the first phase: never started, of this template, nobody's yet. */
+/** Whether a qube is as a creation leaves it before the first phase: never started, of this template, no agent's yet. */
 export const isUnfinished = async (row: Row, klass: string, template: string, admin: Admin): Promise<boolean> => {
   if (row.klass !== klass || row.state !== 'Halted') return false;
   const { uuid } = row;
-  const [{ text }, tags] = await Promise.all([admin.property({ uuid }, 'template'), admin.tags({ uuid })]);
-  return text === template && ![...tags].some(isOwnerTag);
+  if ((await admin.property({ uuid }, 'template')).text !== template) return false;
+  // A disposable has its template's tags from the first moment, which say nothing.
+  return klass === 'DispVM' || !isManaged({ tags: await admin.tags({ uuid }) });
 };

@@ -31,7 +31,8 @@ interface Found {
   readonly qubes: readonly NamedQube[];
 }
 
-type Examine = (intent: UnfinishedIntent, admin: Admin) => Promise<Found>;
+/** `first`: no call was answered since the broker started, so whatever a creation left stands alone. */
+type Examine = (intent: UnfinishedIntent, admin: Admin, first: boolean) => Promise<Found>;
 
 export interface SettlingParts {
   readonly unfinished: readonly UnfinishedIntent[];
@@ -48,23 +49,24 @@ export interface SettlingParts {
 const RETRY_MS = 30_000;
 
 /** Settles the intents of earlier starts, and tries again for as long as qubesd cannot be asked. Resolves after the first try. */
-export const startSettling = async (parts: SettlingParts): Promise<void> => {
+export const startSettling = async (parts: SettlingParts, first = true): Promise<void> => {
   const { unfinished, admin, journal, alone, after, report } = parts;
   if (unfinished.length === 0) return;
-  const settled = await alone(() => settle(unfinished, admin, journal));
+  const settled = await alone(() => settle(unfinished, admin, journal, first));
   for (const each of settled) report(each);
   const open = settled.filter(({ finding }) => finding === null).map(({ intent }) => intent);
-  if (open.length > 0) after(RETRY_MS, () => void startSettling({ ...parts, unfinished: open }));
+  if (open.length > 0) after(RETRY_MS, () => void startSettling({ ...parts, unfinished: open }, false));
 };
 
-/** Looks at each intent and journals what became of it. */
+/** Looks at each intent and journals what became of it. `first`: no call was answered since the broker started. */
 export const settle = async (
   unfinished: readonly UnfinishedIntent[],
   admin: Admin,
   journal: Pick<Journal, 'append'>,
+  first: boolean,
 ): Promise<Settled[]> => {
   const settled: Settled[] = [];
-  for (const intent of unfinished) settled.push(await settleOne(intent, admin, journal));
+  for (const intent of unfinished) settled.push(await settleOne(intent, admin, journal, first));
   return settled;
 };
 
@@ -72,9 +74,10 @@ const settleOne = async (
   intent: UnfinishedIntent,
   admin: Admin,
   journal: Pick<Journal, 'append'>,
+  first: boolean,
 ): Promise<Settled> => {
   try {
-    const found = await examine(intent, admin);
+    const found = await examine(intent, admin, first);
     const { seq: intent_seq, service, action } = intent;
     await journal.append({ type: 'finding', intent_seq, service, action, ...found });
     return { intent, ...found };
@@ -85,12 +88,12 @@ const settleOne = async (
 };
 
 /** Rejects with `AdminError` only when qubesd is away; what it refuses to tell is unknown. */
-const examine: Examine = async (intent, admin) => {
+const examine: Examine = async (intent, admin, first) => {
   try {
-    return await (EXAMINE.get(intent.service) ?? unknown)(intent, admin);
+    return await (EXAMINE.get(intent.service) ?? unknown)(intent, admin, first);
   } catch (error) {
     if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
-    return unknown(intent, admin);
+    return unknown(intent, admin, first);
   }
 };
 
@@ -111,7 +114,7 @@ export const settledText = ({ intent: { service, action }, finding, qubes }: Set
     case 'done':
       return `${begun}, and was done.`;
     case 'not-done':
-      return `${begun}, and nothing of it is left.`;
+      return `${begun}, and was not done.`;
     case 'half-done':
       return `${begun}, and left ${names} half-done. Look at it in dom0 and remove or mend it.`;
     case 'unknown':
@@ -133,7 +136,7 @@ type Search = (
 
 const creation =
   (search: Search): Examine =>
-  async (intent, admin) => {
+  async (intent, admin, first) => {
     const { steps } = intent;
     const child = createdBy(steps);
     if (steps.some(({ step }) => step === COMPLETE)) return { finding: 'done', qubes: child ? [child] : [] };
@@ -144,7 +147,7 @@ const creation =
     const qubes = rows.map(childOf);
     const [only] = rows;
     if (!only) return { finding: 'not-done', qubes };
-    return { finding: sure ? await takeAway(only.uuid, admin) : 'unknown', qubes };
+    return { finding: sure && first ? await takeAway(only.uuid, admin) : 'unknown', qubes };
   };
 
 const searchSpawned: Search = async ({ args, qubes }, admin) => {

@@ -1,5 +1,4 @@
 // Which qubes disposables may be made of, and which disposables came of them (contract 1.5, 1.6, R5).
-import { isOwnerTag } from '../authority/birth.ts';
 import type { QubeName, Uuid } from '../names.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
@@ -42,8 +41,8 @@ export const isDisposableOf = async ({ uuid, klass }: Row, template: QubeName, a
 };
 
 /**
- * The disposables of a template that are not among the known, never ran, and are nobody's yet: what a creation left whose
- * answer was lost. Rejects with `AdminError`.
+ * The disposables of a template that are not among the known and never ran: what a creation left whose answer was lost.
+ * Only meaningful while no other creation runs. Rejects with `AdminError`.
  */
 export const newDisposables = async (
   template: QubeName,
@@ -53,8 +52,7 @@ export const newDisposables = async (
   const found: Row[] = [];
   for (const row of await admin.list()) {
     if (row.klass !== 'DispVM' || row.state !== 'Halted' || known.has(row.uuid)) continue;
-    if (!(await isDisposableOf(row, template, admin))) continue;
-    if (![...(await admin.tags({ uuid: row.uuid }))].some(isOwnerTag)) found.push(row);
+    if (await isDisposableOf(row, template, admin)) found.push(row);
   }
   return found;
 };
