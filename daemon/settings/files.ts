@@ -1,6 +1,7 @@
 // Every operator file: what it may hold, what holds where it is absent, and what where it is malformed (contract section 2). Pure.
 import { isFeatureName, isQubeName, isUuid, type QubeName, type Uuid } from '../names.ts';
 import { contentLines, type Line, quoted } from './lines.ts';
+import { agreedMode, type PolicySource } from './mode.ts';
 import type { Complaint, ConsentPolicy, EnforceMode, FeaturesAllowed, Guarded, Settings, Tier } from './settings.ts';
 
 /** A file as it was found. `why` goes on after 'it', as in 'it is not a regular file'. */
@@ -306,16 +307,22 @@ const confirmKey = oneValue<Uint8Array | null>({
 
 const ABSENT: Source = { kind: 'absent' };
 
-/** The settings that the files stand for; a file that is missing from the map is an absent one. Never throws. */
-export function parseSettings(sources: ReadonlyMap<FileName, Source>): Settings {
+/**
+ * The settings that the files stand for; a file that is missing from the map is an absent one. `policy` is the include that
+ * states the policy's mode, null where nobody looks at it. Never throws.
+ */
+export function parseSettings(sources: ReadonlyMap<FileName, Source>, policy: PolicySource | null = null): Settings {
   const complaints: Complaint[] = [];
   const read = <T>({ file, parse }: OperatorFile<T>): T => {
     const { value, complaints: own } = parse(sources.get(file) ?? ABSENT);
     complaints.push(...own);
     return value;
   };
+  const mode = agreedMode(read(tierDefault), policy);
+  complaints.push(...mode.complaints);
   return Object.freeze({
-    tierDefault: read(tierDefault),
+    tierDefault: mode.tierDefault,
+    policyMode: mode.policyMode,
     birthCeiling: read(birthCeiling),
     birthEgress: read(birthEgress),
     guarded: read(guarded),

@@ -2,6 +2,7 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { FILE_NAMES, type FileName, parseSettings, type Source } from './files.ts';
+import { POLICY_MODE_FILE } from './mode.ts';
 import type { Settings } from './settings.ts';
 
 export interface SettingsReader {
@@ -24,11 +25,24 @@ interface Seen {
   readonly source: Source;
 }
 
+export interface SettingsOptions {
+  /** The directory of qrexec's policy, whose mode is compared; without it nothing is. */
+  readonly policyDir?: string;
+  /** Told of every later settings, by whichever call first saw the change. */
+  readonly changed?: (settings: Settings) => void;
+}
+
 /**
  * The settings below a directory; a directory that does not exist holds no files. `now` gives milliseconds since 1970.
  * Synchronous throughout, so that one call decides on one state of the files it looked at.
  */
-export function openSettings(dir: string, now: () => number = Date.now): SettingsReader {
+export function openSettings(
+  dir: string,
+  now: () => number = Date.now,
+  { policyDir, changed: told }: SettingsOptions = {},
+): SettingsReader {
+  const policyPath = policyDir === undefined ? null : join(policyDir, POLICY_MODE_FILE);
+  let policy: Seen | undefined;
   const paths = new Map(FILE_NAMES.map((name) => [name, join(dir, name)]));
   const seen = new Map<FileName, Seen>();
   let folder: Seen | null = null;
@@ -47,9 +61,16 @@ export function openSettings(dir: string, now: () => number = Date.now): Setting
       seen.set(name, after);
       changed ||= before === undefined || !isEqual(before.source, after.source);
     }
-    if (settings === null || changed) {
-      settings = parseSettings(new Map([...seen].map(([name, { source }]) => [name, source])));
+    if (policyPath !== null) {
+      const before = policy;
+      policy = look(policyPath, before, now);
+      changed ||= before === undefined || !isEqual(before.source, policy.source);
     }
+    if (settings !== null && !changed) return settings;
+    const isFirst = settings === null;
+    const sources = new Map([...seen].map(([name, { source }]) => [name, source]));
+    settings = parseSettings(sources, policyPath && policy ? { path: policyPath, source: policy.source } : null);
+    if (!isFirst) told?.(settings);
     return settings;
   };
   return { current };

@@ -7,6 +7,9 @@ export type Tier = (typeof TIERS)[number];
 
 export type EnforceMode = 'shadow' | 'strict' | 'enforce';
 
+/** The mode that the installed qrexec policy states: `absent` where none of ours is installed, `unknown` where it cannot be told. */
+export type PolicyMode = 'compat' | 'least-privilege' | 'absent' | 'unknown';
+
 /** Qubes whose every change is asked. `unreadable` is also set by one malformed line: then everything is asked. */
 export interface Guarded {
   readonly names: ReadonlySet<QubeName>;
@@ -28,6 +31,7 @@ export interface FeaturesAllowed {
 
 /** Something in an operator file that did not parse. The sentence says what is wrong and what holds instead. */
 export interface Complaint {
+  /** Below `<etc>`, or from the root where it is elsewhere. */
   readonly file: string;
   /** Counted from 1; null where the file as a whole is meant. */
   readonly line: number | null;
@@ -35,8 +39,9 @@ export interface Complaint {
 }
 
 export interface Settings {
-  /** The tier of a managed qube that carries no elevation tag. */
+  /** The tier of a managed qube that carries no elevation tag: the stricter of the file and the policy's mode. */
   readonly tierDefault: 'full' | 'ro';
+  readonly policyMode: PolicyMode;
   /** The highest tier a created qube may carry; `none` clamps nothing. */
   readonly birthCeiling: Tier | 'none';
   readonly birthEgress: QubeName | null;
@@ -60,4 +65,4 @@ export interface Settings {
 
 /** The complaint as a line for a log or a terminal: `<dir>/<file>, line 3: ...`. */
 export const complaintText = (dir: string, { file, line, sentence }: Complaint): string =>
-  `${dir}/${file}${line === null ? '' : `, line ${line}`}: ${sentence}`;
+  `${file.startsWith('/') ? '' : `${dir}/`}${file}${line === null ? '' : `, line ${line}`}: ${sentence}`;

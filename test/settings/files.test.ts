@@ -20,6 +20,7 @@ const KEY = Buffer.from([...Array(32).keys()]).toString('base64');
 test('without any file, everything is as the contract says for absent ones', () => {
   expect(parseSettings(new Map())).toEqual({
     tierDefault: 'full',
+    policyMode: 'absent',
     birthCeiling: 'none',
     birthEgress: null,
     guarded: { names: new Set(), uuids: new Set(), unreadable: false },
@@ -42,6 +43,7 @@ test('unreadable files each take the strictest value, and each is complained abo
   const { complaints, ...settings } = parseSettings(unreadable);
   expect(settings).toEqual({
     tierDefault: 'ro',
+    policyMode: 'absent',
     birthCeiling: 'ro',
     birthEgress: null,
     guarded: { names: new Set(), uuids: new Set(), unreadable: true },
