@@ -1,6 +1,7 @@
-// Where records are read from: the files of a journal directory in order, or one file, compressed or not.
+// Where records are read from: the files of a journal directory in order, or one file, compressed or not; also while the
+// broker goes on writing, closing and compressing them.
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { type OldFile, oldFiles } from './rotation.ts';
@@ -9,36 +10,83 @@ export interface Source {
   readonly path: string;
   /** What its name promises; null for the file that grows and for any file named otherwise. */
   readonly old: OldFile | null;
-  /** Its size on the disk, for progress. */
-  readonly bytes: number;
+  /** The bytes of its records from the beginning; may be asked for again. */
   chunks(): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
 }
 
 const CURRENT = 'audit.jsonl';
+/** The broker begins a new file at most every few seconds: the second look at the directory mostly agrees already. */
+const LOOKS = 10;
 
-/** The files of the journal in a directory, oldest first; none where there is none. Rejects when it cannot be read. */
+/**
+ * The files of the journal in a directory, oldest first; none where there is none. Together they are one moment of the
+ * journal: the growing file is held open, so that it stays the same one. Rejects when the directory cannot be read.
+ */
 export async function journalIn(dir: string): Promise<Source[]> {
-  const names = await readdir(dir);
-  const files = [...oldFiles(names).map(({ name }) => name), ...names.filter((name) => name === CURRENT)];
-  return Promise.all(files.map((name) => fileSource(`${dir}/${name}`)));
+  for (let look = 1; ; look += 1) {
+    const before = oldFiles(await readdir(dir));
+    const current = await currentSource(`${dir}/${CURRENT}`);
+    const after = oldFiles(await readdir(dir));
+    const isSteady = before.at(-1)?.last === after.at(-1)?.last;
+    if (isSteady || look === LOOKS) {
+      const old = after.map((file) => ({ path: `${dir}/${file.name}`, old: file, ...byName(`${dir}/${file.name}`) }));
+      return current === null ? old : [...old, current];
+    }
+    await current?.close();
+  }
 }
 
-/** One file. Rejects when there is none. */
+/** One file. Rejects when it cannot be opened. */
 export async function fileSource(path: string): Promise<Source> {
-  return {
-    path,
-    old: oldFiles([basename(path)])[0] ?? null,
-    bytes: (await stat(path)).size,
-    chunks: () => chunksOfFile(path),
-  };
+  const handle = await open(path, 'r');
+  if (path.endsWith('.gz')) {
+    await handle.close();
+    return { path, old: oldFiles([basename(path)])[0] ?? null, ...byName(path) };
+  }
+  return { path, old: oldFiles([basename(path)])[0] ?? null, ...byHandle(handle) };
 }
 
-async function* chunksOfFile(path: string): AsyncGenerator<Uint8Array> {
-  const file = createReadStream(path, { highWaterMark: 256 * 1024 });
-  if (!path.endsWith('.gz')) {
-    yield* file;
+async function currentSource(path: string): Promise<Source | null> {
+  try {
+    return await fileSource(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+const READ_BYTES = 256 * 1024;
+
+const byHandle = (handle: FileHandle): Pick<Source, 'chunks' | 'close'> => ({
+  chunks: () => handle.createReadStream({ start: 0, autoClose: false, highWaterMark: READ_BYTES }),
+  close: () => handle.close(),
+});
+
+const byName = (path: string): Pick<Source, 'chunks' | 'close'> => ({
+  chunks: () => chunksOf(path),
+  close: async () => {},
+});
+
+async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  if (path.endsWith('.gz')) {
+    yield* gunzipped(path);
     return;
   }
+  let handle: FileHandle;
+  try {
+    handle = await open(path, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    // It has been compressed since its name was read.
+    yield* gunzipped(`${path}.gz`);
+    return;
+  }
+  yield* handle.createReadStream({ highWaterMark: READ_BYTES });
+}
+
+async function* gunzipped(path: string): AsyncGenerator<Uint8Array> {
+  const file = createReadStream(path, { highWaterMark: READ_BYTES });
   const plain = createGunzip();
   // An error of the file has to end what reads from the decompressor.
   file.on('error', (error) => plain.destroy(error));

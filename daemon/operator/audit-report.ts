@@ -2,10 +2,10 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { rowsOf } from '../journal/rows.ts';
-import { verifyJournal } from '../journal/verify.ts';
 import { oneFile } from './audit-show.ts';
+import { verifyPlace } from './audit-verify.ts';
 import { type Command, DONE, FAILED, Refusal, UsageError } from './command.ts';
-import { DEFAULT_LOG, PLACE_OPTIONS, sourcesOf, trustOf } from './journal-place.ts';
+import { DEFAULT_LOG, PLACE_OPTIONS, withSources } from './journal-place.ts';
 import { counting } from './report/figures.ts';
 import { pageOf } from './report/page.ts';
 import { FILTER_HELP, FILTER_OPTIONS, rowFilter } from './row-filter.ts';
@@ -36,13 +36,11 @@ Exits 0 if the journal is intact, 1 if not; the page is written either way.
     const { out } = values;
     if (out === undefined) throw new UsageError('Say with --out which file to write.');
     const wanted = rowFilter(values, io.now());
-    const sources = await sourcesOf(file, values);
-    const { keys, anchor } = await trustOf(file, values);
-    const isOld = file !== undefined && sources[0]?.old !== null;
-    const options = { keys, anchor: isOld ? null : anchor, knownBreaks: new Set<number>(), whole: file === undefined };
-    const verified = await verifyJournal(sources, options);
+    const { report: verified } = await verifyPlace(file, values, new Set(), () => {});
     const count = counting();
-    for await (const rows of rowsOf(sources)) for (const row of rows) if (wanted(row)) count.see(row);
+    await withSources(file, values, async (sources) => {
+      for await (const rows of rowsOf(sources)) for (const row of rows) if (wanted(row)) count.see(row);
+    });
     const page = pageOf({
       figures: count.figures(),
       verified,

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { type Row, rowsOf } from '../journal/rows.ts';
 import type { Source } from '../journal/sources.ts';
 import { type Command, DONE, type Io, UsageError } from './command.ts';
-import { DEFAULT_LOG, sourcesOf } from './journal-place.ts';
+import { DEFAULT_LOG, withSources } from './journal-place.ts';
 import { CSV_HEAD, csvOf } from './row-csv.ts';
 import { FILTER_HELP, FILTER_OPTIONS, rowFilter } from './row-filter.ts';
 import { TABLE_HEAD, tableLine } from './row-table.ts';
@@ -32,10 +32,11 @@ ${COMMON_HELP}  --json             the records themselves, one per line
   async run(args, io) {
     const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: COMMON_OPTIONS });
     const wanted = rowFilter(values, io.now());
-    const sources = await sourcesOf(oneFile(positionals), values);
-    if (!values.json) await io.out(TABLE_HEAD);
-    for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), values.json ? rawLine : tableLine, io);
-    return DONE;
+    return withSources(oneFile(positionals), values, async (sources) => {
+      if (!values.json) await io.out(TABLE_HEAD);
+      for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), values.json ? rawLine : tableLine, io);
+      return DONE;
+    });
   },
 };
 
@@ -56,8 +57,10 @@ ${COMMON_HELP}  -n NUMBER          so many, at most ${MAX_TAIL} (default ${DEFAU
     if (!/^[1-9][0-9]{0,5}$/.test(values.number) || Number(values.number) > MAX_TAIL) {
       throw new UsageError(`-n takes a number from 1 to ${MAX_TAIL}.`);
     }
-    const sources = await sourcesOf(oneFile(positionals), values);
-    const rows = await lastRows(sources, rowFilter(values, io.now()), Number(values.number));
+    const wanted = rowFilter(values, io.now());
+    const rows = await withSources(oneFile(positionals), values, (sources) =>
+      lastRows(sources, wanted, Number(values.number)),
+    );
     if (!values.json) await io.out(TABLE_HEAD);
     await print(rows, values.json ? rawLine : tableLine, io);
     return DONE;
@@ -79,10 +82,11 @@ ${COMMON_HELP}  --format FORMAT    json (default) or csv
     const form = Object.hasOwn(FORMATS, values.format) ? FORMATS[values.format] : undefined;
     if (form === undefined) throw new UsageError('--format takes json or csv.');
     const wanted = rowFilter(values, io.now());
-    const sources = await sourcesOf(oneFile(positionals), values);
-    await io.out(form.head);
-    for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), form.line, io);
-    return DONE;
+    return withSources(oneFile(positionals), values, async (sources) => {
+      await io.out(form.head);
+      for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), form.line, io);
+      return DONE;
+    });
   },
 };
 

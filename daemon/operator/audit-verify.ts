@@ -1,9 +1,10 @@
 // qmcpctl audit verify: is the journal what the broker wrote?
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type Report, verifyJournal } from '../journal/verify.ts';
 import { oneFile } from './audit-show.ts';
 import { type Command, DONE, FAILED, type Io, printable, UsageError } from './command.ts';
-import { DEFAULT_LOG, PLACE_OPTIONS, sourcesOf, trustOf } from './journal-place.ts';
+import { DEFAULT_LOG, PLACE_OPTIONS, type PlaceFlags, trustOf, withSources } from './journal-place.ts';
 
 const HELP = `Usage: qmcpctl audit verify [FILE] [--log DIR] [--state DIR] [--key FILE]...
                             [--known-break NUMBER]... [--json]
@@ -41,22 +42,37 @@ export const auditVerify: Command = {
     });
     const file = oneFile(positionals);
     const knownBreaks = new Set(values['known-break'].map(numberOf));
-    const sources = await sourcesOf(file, values);
-    const trust = await trustOf(file, values);
-    // A file that was closed is not held against the newest checkpoint, which is in a later one.
-    const isOld = file !== undefined && sources[0]?.old !== null;
-    const report = await verifyJournal(sources, {
-      keys: trust.keys,
-      anchor: isOld ? null : trust.anchor,
-      knownBreaks,
-      whole: file === undefined,
-      ...(io.watched ? { progress: (records) => io.err(`\r${records} records`) } : {}),
+    const { report, keyFiles } = await verifyPlace(file, values, knownBreaks, (records) => {
+      if (io.watched) io.err(`\r${records} records`);
     });
     if (io.watched) io.err('\r\x1b[K');
-    await (values.json ? printJson(report, io) : printText(report, trust.keyFiles, io));
+    await (values.json ? printJson(report, io) : printText(report, keyFiles, io));
     return report.ok ? DONE : FAILED;
   },
 };
+
+/** Verifies what the arguments name against what there is to hold it against. Also for the report. */
+export async function verifyPlace(
+  file: string | undefined,
+  flags: PlaceFlags,
+  knownBreaks: ReadonlySet<number>,
+  progress: (records: number) => void,
+): Promise<{ report: Report; keyFiles: readonly string[] }> {
+  for (let attempt = 1; ; attempt += 1) {
+    const { keys, keyFiles, anchor } = await trustOf(file, flags);
+    const report = await withSources(file, flags, (sources) => {
+      // A file that was closed is not held against the newest checkpoint, which is in a later one.
+      const isOld = file !== undefined && sources[0]?.old !== null;
+      const options = { keys, anchor: isOld ? null : anchor, knownBreaks, whole: file === undefined, progress };
+      return verifyJournal(sources, options);
+    });
+    // Half a line at the end is mostly a write that goes on at this moment.
+    if (report.fault?.what !== 'torn' || attempt === 2) return { report, keyFiles };
+    await sleep(TORN_WAIT_MS);
+  }
+}
+
+const TORN_WAIT_MS = 300;
 
 function numberOf(text: string): number {
   if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new UsageError('--known-break takes the number of a record.');

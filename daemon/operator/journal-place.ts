@@ -23,8 +23,24 @@ export interface PlaceFlags {
   readonly key?: readonly string[] | undefined;
 }
 
-/** The files to read: one named file, or those of the journal's directory. Rejects with Refusal where there is no such file. */
-export async function sourcesOf(file: string | undefined, flags: PlaceFlags): Promise<Source[]> {
+/**
+ * Hands the files to read to `use`: one named file, or those of the journal's directory. Rejects with Refusal where there
+ * is no such file.
+ */
+export async function withSources<T>(
+  file: string | undefined,
+  flags: PlaceFlags,
+  use: (sources: readonly Source[]) => Promise<T>,
+): Promise<T> {
+  const sources = await sourcesOf(file, flags);
+  try {
+    return await use(sources);
+  } finally {
+    for (const source of sources) await source.close();
+  }
+}
+
+async function sourcesOf(file: string | undefined, flags: PlaceFlags): Promise<Source[]> {
   const path = file ?? flags.log ?? DEFAULT_LOG;
   try {
     return file === undefined ? await journalIn(path) : [await fileSource(path)];
@@ -35,7 +51,10 @@ export async function sourcesOf(file: string | undefined, flags: PlaceFlags): Pr
   }
 }
 
-/** The keys and the newest checkpoint to verify against, from the state directory and from beside the journal. */
+/**
+ * The keys and the newest checkpoint to verify against, from the state directory and from beside the journal. To be read
+ * before the journal is opened, which then is never older than the checkpoint.
+ */
 export async function trustOf(
   file: string | undefined,
   flags: PlaceFlags,

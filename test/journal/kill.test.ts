@@ -48,6 +48,7 @@ it('holds everything it acknowledged and verifies, however often its process is 
   if (report.fault !== null) expect(report.fault.what).toBe('torn');
   const present = new Set<string>();
   for await (const rows of rowsOf(sources)) for (const { seq, detail } of rows) present.add(`${seq} ${detail}`);
+  for (const source of sources) await source.close();
   expect(acknowledged.length).toBeGreaterThan(700);
   expect(acknowledged.filter((line) => !present.has(line))).toEqual([]);
   await rm(base, { recursive: true, force: true });
