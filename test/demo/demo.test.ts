@@ -1,0 +1,112 @@
+// The demo as a newcomer without a display runs it. Its transcript is kept beside this file, as an example of what the
+// broker does and so that nothing in it changes unnoticed: run this test with -u after a change that is meant.
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+const PNG = '\x89PNG\r\n\x1a\n';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'qmcp-demo-'));
+  mkdirSync(join(directory, 'tmp'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+/** Runs it with a temporary directory of its own, which is how what it leaves behind can be told from anybody else's. */
+const demo = (...args: string[]) => {
+  const { DISPLAY: _, FORCE_COLOR: __, ...env } = process.env;
+  return execa(process.execPath, [MAIN, '--pictures', join(directory, 'pictures'), ...args], {
+    cwd: directory,
+    env: { ...env, TMPDIR: join(directory, 'tmp') },
+    extendEnv: false,
+    reject: false,
+  });
+};
+
+const expectNothingLeft = (): void => {
+  expect(readdirSync(join(directory, 'tmp'))).toEqual([]);
+  expect(processesOf(join(directory, 'tmp'))).toEqual([]);
+};
+
+/** The command lines of all processes with that TMPDIR. */
+const processesOf = (temporary: string): string[] =>
+  readdirSync('/proc')
+    .filter((entry) => /^[0-9]+$/.test(entry))
+    .filter((pid) => read(`/proc/${pid}/environ`).split('\0').includes(`TMPDIR=${temporary}`))
+    .map((pid) => read(`/proc/${pid}/cmdline`).replaceAll('\0', ' '))
+    .filter((line) => line !== '');
+
+const read = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+/** The transcript with what differs from run to run replaced. */
+const alike = (transcript: string): string =>
+  transcript
+    .replaceAll(join(directory, 'pictures'), 'build/demo')
+    .replaceAll(/\/\S*\/qmcp-\w+/g, '/tmp/qmcp')
+    .replaceAll(/key [0-9a-f]{16}/g, 'key 0123456789abcdef');
+
+test('the demo tells its story, answers the questions by itself, leaves pictures and nothing else', async () => {
+  const { exitCode, stdout, stderr } = await demo();
+  expect(stderr).toBe('');
+  await expect(`${alike(stdout)}\n`).toMatchFileSnapshot('transcript.txt');
+  expect(stdout.split('\n').at(-1)).toBe('Everything went as it should.');
+  expect(exitCode).toBe(0);
+  const pictures = readdirSync(join(directory, 'pictures'));
+  expect(pictures).toEqual(['remove-allowed.png', 'remove-denied.png', 'remove-unanswered.png']);
+  for (const picture of pictures) {
+    const bytes = readFileSync(join(directory, 'pictures', picture));
+    expect(bytes.toString('latin1', 0, PNG.length)).toBe(PNG);
+    expect(bytes.length).toBeGreaterThan(5_000);
+  }
+  expectNothingLeft();
+});
+
+describe('the demo ends with an error, and leaves nothing behind, when', () => {
+  test('something does not go as it should', async () => {
+    writeFileSync(join(directory, 'pictures'), 'in the way');
+    const { exitCode, stdout } = await demo();
+    expect(stdout).toContain('WRONG: EEXIST');
+    expect(stdout.split('\n').at(-1)).toMatch(/^Something went wrong/);
+    expect(exitCode).toBe(1);
+    expectNothingLeft();
+  });
+
+  test('it is interrupted in the middle of a question', async () => {
+    const running = demo();
+    let text = '';
+    running.stdout.on('data', (chunk) => {
+      if (!text.includes('┌') && `${text}${chunk}`.includes('┌')) running.kill('SIGINT');
+      text += chunk;
+    });
+    const { exitCode, stderr } = await running;
+    expect(stderr).toContain('Interrupted.');
+    expect(exitCode).toBe(130);
+    expectNothingLeft();
+  });
+
+  test('nobody reads its transcript to the end', async () => {
+    const running = demo();
+    running.stdout.once('data', () => running.stdout.destroy());
+    expect((await running).exitCode).toBe(130);
+    expectNothingLeft();
+  });
+
+  test('it is asked for something that it does not know', async () => {
+    const { exitCode, stderr } = await demo('--loud');
+    expect(stderr).toMatch(/^Unknown option '--loud'.* See npm run demo -- --help\.$/);
+    expect(exitCode).toBe(2);
+    expect(existsSync(join(directory, 'pictures'))).toBe(false);
+    expectNothingLeft();
+  });
+});
