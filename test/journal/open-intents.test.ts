@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest';
+import { MAX_STEPS, openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
+
+const INTENT = {
+  type: 'intent',
+  call: 3,
+  source: 'mcp-control',
+  principal: 'default',
+  service: 'qmcp.SpawnAIManagedQube',
+  action: 'spawn',
+  qubes: [],
+  args: { name: 'ai-new' },
+  digest: '0'.repeat(64),
+  nonce: null,
+};
+const CHILD = { role: 'created', name: 'ai-new', uuid: '00000000-0000-0000-0000-000000000001' };
+
+const following = (...records: Record<string, unknown>[]) => {
+  const open = openIntents();
+  for (const [index, record] of records.entries()) open.see({ seq: index + 1, ts: 't', ...record } as unknown as Seen);
+  return open;
+};
+const step = (name: string, qube: unknown = null, more = {}) => ({ type: 'step', call: 3, step: name, qube, ...more });
+
+describe('an open intent', () => {
+  test('keeps the steps that its effect took, in order', () => {
+    const open = following(INTENT, step('create', null, { known: ['a'] }), step('stamp', CHILD));
+    expect(open.list()).toMatchObject([
+      {
+        seq: 1,
+        steps: [
+          { step: 'create', qube: null, known: ['a'] },
+          { step: 'stamp', qube: CHILD, known: null },
+        ],
+      },
+    ]);
+  });
+
+  test('takes no steps of another call, of an earlier start, or of none', () => {
+    const other = { ...step('create'), call: 4 };
+    expect(following(step('create'), INTENT, other, { type: 'start' }, step('create')).list()).toMatchObject([
+      { steps: [] },
+    ]);
+  });
+
+  test('of the newest operation of a call gets the steps, once the one before has ended', () => {
+    const open = following(INTENT, step('create'), { type: 'outcome', call: 3 }, INTENT, step('stamp', CHILD));
+    expect(open.list()).toMatchObject([{ seq: 4, steps: [{ step: 'stamp' }] }]);
+  });
+
+  test(`keeps ${MAX_STEPS} steps and no more`, () => {
+    const steps = Array.from({ length: MAX_STEPS + 1 }, (_, index) => step(`step ${index}`));
+    const [intent] = following(INTENT, ...steps).list();
+    expect(intent?.steps).toHaveLength(MAX_STEPS);
+    expect(intent?.steps.at(-1)?.step).toBe(`step ${MAX_STEPS - 1}`);
+  });
+
+  test('is not hidden by a step of an odd shape', () => {
+    const odd = { type: 'step', call: 3, step: 5, qube: 'x', known: [1] };
+    expect(following(INTENT, odd).list()).toMatchObject([{ steps: [{ step: '?', qube: null, known: null }] }]);
+  });
+
+  test('goes into a new file with its steps', () => {
+    const before = following(INTENT, step('create', null, { known: [] }), step('stamp', CHILD));
+    const after = following({ type: 'segment', open: before.carry() }, step('pin', CHILD));
+    expect(after.list()).toMatchObject([{ seq: 1, steps: [{ step: 'create' }, { step: 'stamp' }, { step: 'pin' }] }]);
+  });
+});
+
+describe('an outcome', () => {
+  test('closes an intent that left nothing, or left what it names', () => {
+    expect(following(INTENT, step('create'), { type: 'outcome', call: 3 }).list()).toEqual([]);
+    expect(following(INTENT, step('left behind', CHILD), { type: 'outcome', call: 3 }).list()).toEqual([]);
+  });
+
+  test('leaves an intent open that may have left what nobody can name, until a finding closes it', () => {
+    const records = [INTENT, step('left behind'), { type: 'outcome', call: 3 }];
+    expect(following(...records).list()).toMatchObject([{ seq: 1 }]);
+    expect(following(...records, { type: 'finding', intent_seq: 1 }).list()).toEqual([]);
+  });
+});

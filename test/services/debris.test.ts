@@ -1,0 +1,346 @@
+import { describe, expect, test } from 'vitest';
+import type { UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
+import type { JournalRecord, NamedQube, StepTaken } from '../../daemon/journal/record.ts';
+import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
+import { adminOver } from '../../daemon/qubesadmin/admin.ts';
+import { adminCallsTo } from '../../daemon/qubesadmin/client.ts';
+import { type Settled, settle, settledText, startSettling } from '../../daemon/services/debris.ts';
+import type { FleetSpec } from '../qubesd/fleet.ts';
+import type { Qubesd } from '../qubesd/server.ts';
+import { temporaryQubesd } from '../qubesd/temporary.ts';
+
+const FLEET: FleetSpec = {
+  qubes: {
+    'ai-debian': { klass: 'TemplateVM', tags: ['ai-managed'] },
+    'ai-fedora': { klass: 'TemplateVM', tags: ['ai-managed'] },
+    'ai-dvmt': { tags: ['ai-managed'], props: { template: 'ai-debian', template_for_dispvms: 'True' } },
+    'ai-source': { tags: ['ai-managed'], props: { template: 'ai-debian' } },
+    'sys-firewall': { tags: [], props: { template: 'ai-debian', provides_network: 'True' } },
+  },
+};
+const SPAWN = 'qmcp.SpawnAIManagedQube';
+const DISPOSABLE = 'qmcp.SpawnDisposableAIManaged';
+const CLONE = 'qmcp.CloneAIManagedQube';
+const LIFECYCLE = 'qmcp.LifecycleAIManaged';
+
+const create: StepTaken = { step: 'create', qube: null };
+
+const setUp = async (fleet: FleetSpec = FLEET) => {
+  const qubesd = await temporaryQubesd({ fleet });
+  const admin = adminOver(adminCallsTo(qubesd.path));
+  const records: JournalRecord[] = [];
+  const journal = {
+    append: async (record: JournalRecord) => {
+      records.push(record);
+      return { seq: records.length };
+    },
+  };
+  const named = (role: string, name: string): NamedQube => ({ role, name, uuid: qubesd.world.qube(name).uuid });
+  const created = (step: string, name: string): StepTaken => ({ step, qube: named('created', name) });
+  const intent = (service: string, changes: Partial<UnfinishedIntent>): UnfinishedIntent => ({
+    type: 'intent',
+    call: 1,
+    source: 'mcp-control',
+    principal: 'default',
+    service,
+    action: 'spawn',
+    qubes: [],
+    args: {},
+    digest: '0'.repeat(64),
+    nonce: null,
+    seq: 7,
+    ts: '2026-01-31T12:00:00.000Z',
+    steps: [],
+    ...changes,
+  });
+  /** What is found about one intent at the first try. */
+  const found = async (unfinished: UnfinishedIntent, first = true): Promise<Settled> => {
+    qubesd.reset();
+    const [settled] = await settle([unfinished], admin, journal, first);
+    return settled as Settled;
+  };
+  const spawned = (steps: readonly StepTaken[], args: UnfinishedIntent['args'] = {}): UnfinishedIntent =>
+    intent(SPAWN, {
+      qubes: [named('template', 'ai-debian')],
+      args: { name: 'ai-new', klass: 'AppVM', ...args },
+      steps,
+    });
+  const cloned = (steps: readonly StepTaken[]): UnfinishedIntent =>
+    intent(CLONE, { qubes: [named('source', 'ai-source')], args: { name: 'ai-new' }, steps });
+  const disposed = (steps: readonly StepTaken[]): UnfinishedIntent =>
+    intent(DISPOSABLE, { qubes: [named('dvmt', 'ai-dvmt')], steps });
+  return { qubesd, admin, journal, records, named, created, intent, found, spawned, cloned, disposed };
+};
+
+const has = ({ world }: Qubesd, name: string): boolean => world.qubes.has(name);
+const ON_DEBIAN = { template: 'ai-debian', netvm: 'sys-firewall' };
+
+describe('a creation', () => {
+  test('that never got to its order is journalled as not done, without a change', async () => {
+    const { qubesd, found, spawned, records } = await setUp();
+    expect(await found(spawned([]))).toMatchObject({ finding: 'not-done', qubes: [] });
+    expect(qubesd.calls).toEqual([]);
+    expect(records).toEqual([
+      { type: 'finding', intent_seq: 7, service: SPAWN, action: 'spawn', finding: 'not-done', qubes: [] },
+    ]);
+  });
+
+  test('that was complete is left alone, whatever the qube is like now', async () => {
+    const { qubesd, found, spawned, created, named } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], state: 'Running', props: ON_DEBIAN });
+    const settled = await found(spawned([create, created('stamp', 'ai-new'), created('complete', 'ai-new')]));
+    expect(settled).toMatchObject({ finding: 'done', qubes: [named('created', 'ai-new')] });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('that was not complete is taken back by its uuid', async () => {
+    const { qubesd, found, spawned, created } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    const { uuid } = qubesd.world.qube('ai-new');
+    expect(await found(spawned([create, created('stamp', 'ai-new')]))).toMatchObject({ finding: 'not-done' });
+    expect(qubesd.changes()).toEqual([['admin.vm.Remove', 'ai-new']]);
+    expect(qubesd.calls.find(({ method }) => method === 'admin.vm.Remove')?.rawDest).toBe(`uuid:${uuid}`);
+  });
+
+  test('whose qube is gone already is not done, and another of its name stays', async () => {
+    const { qubesd, found, spawned, created } = await setUp();
+    qubesd.world.add('ai-new', { props: ON_DEBIAN });
+    const steps = [create, created('stamp', 'ai-new')];
+    qubesd.world.recreate('ai-new', { props: ON_DEBIAN });
+    expect(await found(spawned(steps))).toMatchObject({ finding: 'not-done' });
+    expect(has(qubesd, 'ai-new')).toBe(true);
+  });
+
+  test('whose qube somebody runs is not killed, but put out of reach and off the network', async () => {
+    const { qubesd, found, spawned, created } = await setUp();
+    const tags = ['ai-managed', 'ai-full', 'qmcp-owner_x', 'qmcp-guarded', 'anon-vm', 'mine', 'created-by-dom0'];
+    qubesd.world.add('ai-new', { tags, state: 'Running', props: ON_DEBIAN });
+    expect(await found(spawned([create, created('pin', 'ai-new')]))).toMatchObject({ finding: 'half-done' });
+    const { tags: left, props, state } = qubesd.world.qube('ai-new');
+    expect([...left].sort()).toEqual(['anon-vm', 'created-by-dom0', 'mine', 'qmcp-guarded']);
+    expect(props.get('netvm')).toBeNull();
+    expect(state).toBe('Running');
+    expect(qubesd.changes()[0]).toEqual(['admin.vm.tag.Remove+ai-managed', 'ai-new']);
+  });
+
+  test('whose qube cannot be removed is put out of reach, too', async () => {
+    const { qubesd, found, spawned, created } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    qubesd.faults.inject({ method: 'admin.vm.Remove', fault: { exception: ['QubesVMInUseError', 'x'] } });
+    expect(await found(spawned([create, created('pin', 'ai-new')]))).toMatchObject({ finding: 'half-done' });
+    expect([...qubesd.world.qube('ai-new').tags]).toEqual([]);
+  });
+
+  test('whose disposable runs already is killed and removed', async () => {
+    const { qubesd, found, disposed, created } = await setUp();
+    const props = { template: 'ai-dvmt', auto_cleanup: 'True' };
+    qubesd.world.add('disp1', { klass: 'DispVM', tags: ['ai-managed'], state: 'Running', props });
+    expect(await found(disposed([create, created('inspect', 'disp1')]))).toMatchObject({ finding: 'not-done' });
+    expect(has(qubesd, 'disp1')).toBe(false);
+  });
+});
+
+describe('a creation of which only the order is journalled', () => {
+  test.each(['spawned', 'cloned'] as const)('is not done where nothing has the name (%s)', async (kind) => {
+    const { [kind]: unfinished, found } = await setUp();
+    expect(await found(unfinished([create]))).toMatchObject({ finding: 'not-done', qubes: [] });
+  });
+
+  test.each(['spawned', 'cloned'] as const)('is taken back where a just-born qube has the name (%s)', async (kind) => {
+    const { [kind]: unfinished, found, qubesd } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['created-by-dom0'], props: { template: 'ai-debian' } });
+    expect(await found(unfinished([create]))).toMatchObject({ finding: 'not-done' });
+    expect(has(qubesd, 'ai-new')).toBe(false);
+  });
+
+  test.each([
+    ['of another klass', { klass: 'StandaloneVM', props: {} }],
+    ['of another template', { props: { template: 'ai-fedora' } }],
+    ['that runs', { state: 'Running', props: ON_DEBIAN }],
+    ['that somebody has put under the umbrella', { tags: ['ai-managed'], props: ON_DEBIAN }],
+  ])('names a qube of that name %s and lets it be', async (_, spec) => {
+    const { spawned, found, qubesd, named } = await setUp();
+    qubesd.world.add('ai-new', { tags: [], ...spec });
+    const settled = await found(spawned([create]));
+    expect(settled).toMatchObject({ finding: 'unknown', qubes: [named('created', 'ai-new')] });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('names it and lets it be when the broker answers calls already', async () => {
+    const { spawned, found, qubesd } = await setUp();
+    qubesd.world.add('ai-new', { tags: [], props: ON_DEBIAN });
+    expect(await found(spawned([create]), false)).toMatchObject({ finding: 'unknown' });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('names the clone of a source that is gone and lets it be', async () => {
+    const { cloned, found, qubesd } = await setUp();
+    const unfinished = cloned([create]);
+    qubesd.world.remove('ai-source');
+    qubesd.world.add('ai-new', { tags: [], props: ON_DEBIAN });
+    expect(await found(unfinished)).toMatchObject({ finding: 'unknown' });
+    expect(has(qubesd, 'ai-new')).toBe(true);
+  });
+
+  const disposable = {
+    klass: 'DispVM',
+    tags: ['ai-managed'],
+    props: { template: 'ai-dvmt', auto_cleanup: 'True' },
+  } as const;
+
+  test('takes back the one disposable that was not there before', async () => {
+    const { disposed, found, qubesd } = await setUp();
+    const known = [qubesd.world.add('disp1', disposable).uuid];
+    qubesd.world.add('disp2', disposable);
+    expect(await found(disposed([{ ...create, known }]))).toMatchObject({ finding: 'not-done' });
+    expect([has(qubesd, 'disp1'), has(qubesd, 'disp2')]).toEqual([true, false]);
+  });
+
+  test('takes no disposable for its own that runs, stays, or is of another template', async () => {
+    const { disposed, found, qubesd } = await setUp();
+    qubesd.world.add('disp1', { ...disposable, state: 'Running' });
+    qubesd.world.add('disp2', { ...disposable, props: { template: 'ai-dvmt' } });
+    qubesd.world.add('disp3', { ...disposable, props: { ...disposable.props, template: 'ai-source' } });
+    expect(await found(disposed([{ ...create, known: [] }]))).toMatchObject({ finding: 'not-done', qubes: [] });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test.each([
+    ['several', ['disp1', 'disp2'], []],
+    ['one, of a machine with too many to have been listed', ['disp1'], null],
+  ])('names the disposables that it may have made when there are %s', async (_, names, known) => {
+    const { disposed, found, qubesd, named } = await setUp();
+    for (const name of names) qubesd.world.add(name, disposable);
+    const settled = await found(disposed([{ ...create, known }]));
+    expect(settled).toMatchObject({ finding: 'unknown', qubes: names.map((name) => named('created', name)) });
+    expect(qubesd.changes()).toEqual([]);
+  });
+});
+
+describe('what the state of the qube says about', () => {
+  test.each([
+    ['start', 'Running', 'done'],
+    ['start', 'Halted', 'not-done'],
+    ['start', 'Transient', 'unknown'],
+    ['shutdown', 'Halted', 'done'],
+    ['shutdown', 'Running', 'not-done'],
+    ['shutdown', 'Halting', 'unknown'],
+    ['kill', 'Halted', 'done'],
+    ['kill', 'Running', 'not-done'],
+    ['pause', 'Paused', 'done'],
+    ['pause', 'Running', 'not-done'],
+    ['unpause', 'Running', 'done'],
+    ['unpause', 'Paused', 'not-done'],
+    ['frobnicate', 'Running', 'unknown'],
+  ])('%s when it is %s: %s', async (action, state, finding) => {
+    const { qubesd, found, intent, named } = await setUp();
+    qubesd.world.qube('ai-source').state = state;
+    const qubes = [named('target', 'ai-source')];
+    expect(await found(intent(LIFECYCLE, { action, qubes }))).toMatchObject({ finding, qubes });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test.each([
+    [['ai-managed', 'ai-full'], 'not-done'],
+    [['qmcp-tombstone_1700000000'], 'done'],
+    [['ai-managed', 'qmcp-tombstone_1700000000'], 'half-done'],
+    [['ai-full'], 'half-done'],
+  ])('a removal when it is tagged %s: %s', async (tags, finding) => {
+    const { qubesd, found, intent, named } = await setUp();
+    const unfinished = intent(LIFECYCLE, { action: 'remove', qubes: [named('target', 'ai-source')] });
+    qubesd.world.qube('ai-source').tags.clear();
+    for (const tag of tags) qubesd.world.addTag('ai-source', tag);
+    expect(await found(unfinished)).toMatchObject({ finding });
+    qubesd.world.remove('ai-source');
+    expect(await found(unfinished)).toMatchObject({ finding: 'done' });
+  });
+
+  test('the reaper: gone is done, and there is not', async () => {
+    const { qubesd, found, intent, named } = await setUp();
+    const unfinished = intent('qmcp.TombstoneReaper', { action: 'reap', qubes: [named('target', 'ai-source')] });
+    qubesd.world.addTag('ai-source', 'qmcp-tombstone_1700000000');
+    expect(await found(unfinished)).toMatchObject({ finding: 'not-done' });
+    qubesd.world.remove('ai-source');
+    expect(await found(unfinished)).toMatchObject({ finding: 'done' });
+  });
+
+  test('anything else: nothing', async () => {
+    const { found, intent, named, qubesd } = await setUp();
+    const qubes = [named('target', 'ai-source')];
+    expect(await found(intent('qmcp.SetFeatureAIManaged', { qubes }))).toMatchObject({ finding: 'unknown', qubes });
+    expect(qubesd.calls).toEqual([]);
+  });
+});
+
+describe('what cannot be settled', () => {
+  test('stays open while qubesd is away, is tried again, and ends then', async () => {
+    const { qubesd, admin, journal, records, spawned, created } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    const unfinished = [spawned([create, created('stamp', 'ai-new')])];
+    const away = adminOver(adminCallsTo(`${qubesd.path}.not-there`));
+    const reports: (string | null)[] = [];
+    const again: (() => void)[] = [];
+    const settled = new Promise<void>((resolve) => {
+      const report = ({ finding }: Settled): void => {
+        reports.push(finding);
+        if (finding !== null) resolve();
+      };
+      const calls = { ...away };
+      void startSettling({
+        unfinished,
+        admin: calls,
+        journal,
+        alone: (work) => work(),
+        after: (ms, work) => {
+          expect(ms).toBeGreaterThanOrEqual(1_000);
+          Object.assign(calls, admin);
+          again.push(work);
+          setImmediate(work);
+        },
+        report,
+      });
+    });
+    await settled;
+    expect(reports).toEqual([null, 'not-done']);
+    expect(again).toHaveLength(1);
+    expect(records).toHaveLength(1);
+    expect(has(qubesd, 'ai-new')).toBe(false);
+  });
+
+  test('stays open while the journal does not take the finding', async () => {
+    const { admin, spawned } = await setUp();
+    const journal = { append: () => Promise.reject(new JournalUnavailable('the disk is full')) };
+    const [settled] = await settle([spawned([])], admin, journal, true);
+    expect(settled).toMatchObject({ finding: null, why: 'the disk is full' });
+  });
+
+  test('is unknown, and named, where qubesd refuses to tell', async () => {
+    const { qubesd, found, spawned, created, named } = await setUp();
+    qubesd.world.add('ai-new', { props: ON_DEBIAN });
+    const unfinished = spawned([create, created('stamp', 'ai-new')]);
+    const fault = { exception: ['QubesException', 'x'] } as const;
+    qubesd.faults.inject({ times: Number.POSITIVE_INFINITY, fault });
+    const settled = await found(unfinished);
+    expect(settled).toMatchObject({ finding: 'unknown' });
+    expect(settled.qubes).toContainEqual(named('created', 'ai-new'));
+  });
+
+  test('of earlier starts is nothing, then nobody is asked', async () => {
+    const { qubesd, admin, journal } = await setUp();
+    qubesd.reset();
+    const never = (): never => expect.unreachable();
+    await startSettling({ unfinished: [], admin, journal, alone: never, after: never, report: never });
+    expect(qubesd.calls).toEqual([]);
+  });
+});
+
+test('the operator is told what became of it, and where to look', async () => {
+  const { spawned, named } = await setUp();
+  const texts = (['done', 'not-done', 'half-done', 'unknown', null] as const).map((finding) =>
+    settledText({ intent: spawned([]), finding, qubes: [named('created', 'ai-source')] }),
+  );
+  expect(new Set(texts).size).toBe(texts.length);
+  for (const text of texts) expect(text).toMatch(/^qmcp\.SpawnAIManagedQube spawn was begun .*\.$/);
+  expect(texts[2]).toContain('ai-source');
+  expect(texts[3]).toContain('ai-source');
+});
