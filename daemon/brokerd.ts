@@ -3,12 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, readFileSync, unlinkSync } from 'node:fs';
 import { createConnection, type Server } from 'node:net';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import pino from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { Broker } from './broker.ts';
 import { Nonces } from './confirm/nonces.ts';
 import { Restraint } from './confirm/restraint.ts';
+import { flagsOf } from './flags.ts';
 import { FleetView } from './fleet/view.ts';
 import { openJournal } from './journal/journal.ts';
 import { openDoor } from './qrexec/door.ts';
@@ -20,6 +20,7 @@ import { startReaper } from './reaper/reaper.ts';
 import { settledText, startSettling } from './services/debris.ts';
 import { openSettings } from './settings/open.ts';
 import { complaintText } from './settings/settings.ts';
+import { notifierIn, passedSocket, reportReady, watchdogMs } from './systemd.ts';
 
 /** How long open calls may take to end after SIGTERM; systemd would kill us later. */
 const STOP_DEADLINE_MS = 4_000;
@@ -28,16 +29,11 @@ const SETTLING_MS = 10_000;
 /** How long the start waits for qubesd's event stream. Without it reads go live, so nothing depends on the wait. */
 const FIRST_EVENTS_MS = 1_000;
 
-const { values: flags } = parseArgs({
-  options: {
-    etc: { type: 'string', default: '/etc/qmcp' },
-    run: { type: 'string', default: '/run/qmcp' },
-    state: { type: 'string', default: '/var/lib/qmcp' },
-    log: { type: 'string', default: '/var/log/qmcp' },
-    qubesd: { type: 'string', default: '/var/run/qubesd.sock' },
-    'tool-path': { type: 'string', default: '/usr/bin:/bin' },
-  },
-});
+const flags = flagsOf(process.argv.slice(2));
+if (typeof flags === 'string') {
+  process.stderr.write(`qmcp-brokerd: ${flags}\n`);
+  process.exit(2);
+}
 
 const log = pino(
   { base: { name: 'qmcp-brokerd' }, timestamp: pino.stdTimeFunctions.isoTime },
@@ -49,7 +45,13 @@ const monotonicMs = (): number => performance.now();
 const main = async (): Promise<void> => {
   // Sockets and files are for root and the group qubes, never for the world.
   process.umask(0o007);
-  const settings = openSettings(flags.etc);
+  const settings = openSettings(flags.etc, now, {
+    policyDir: flags.policy,
+    changed: ({ complaints }) => {
+      for (const complaint of complaints) log.warn(complaintText(flags.etc, complaint));
+      journal.note({ type: 'settings', complaints: complaints.map((each) => complaintText(flags.etc, each)) });
+    },
+  });
   for (const complaint of settings.current().complaints) log.warn(complaintText(flags.etc, complaint));
 
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
@@ -78,6 +80,7 @@ const main = async (): Promise<void> => {
 
   const stopping = new AbortController();
   const tools = toolsIn(flags['tool-path'], {
+    stopping: stopping.signal,
     report: (tool, end, said) => log.warn({ tool, end, said }, 'A tool of the platform did not do what it was asked.'),
   });
   const broker = new Broker({
@@ -112,7 +115,7 @@ const main = async (): Promise<void> => {
   });
   await Promise.race([settling, wait(SETTLING_MS)]);
   const door = openDoor(broker.handle);
-  await listen(door.server, join(flags.run, 'qrexec.sock'));
+  await listen(door.server, passedSocket('qrexec', process.env, process.pid) ?? join(flags.run, 'qrexec.sock'));
 
   const reaperAtRest = startReaper({
     admin,
@@ -132,8 +135,10 @@ const main = async (): Promise<void> => {
       log.warn({ err: error }, 'A pass of the reaper ended early. The next one, in an hour, tries again.'),
   });
 
+  let endSigns = (): void => {};
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     log.info({ signal }, 'stopping');
+    endSigns();
     stopping.abort();
     await Promise.race([Promise.all([door.close(), reaperAtRest()]), wait(STOP_DEADLINE_MS)]);
     events.stop();
@@ -144,24 +149,39 @@ const main = async (): Promise<void> => {
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
   log.info({ version: packageJson.version, qubesd: fleet.isStanding }, 'ready');
+  const notifier = notifierIn(process.env, (_tool, end, said) =>
+    log.warn({ end, said }, 'systemd could not be told how the broker is; its unit may start it again for that.'),
+  );
+  endSigns = await reportReady(notifier, watchdogMs(process.env, process.pid), (ms, work) => {
+    const timer = setInterval(work, ms).unref();
+    return () => clearInterval(timer);
+  });
 };
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
-/** Listens at the path. A socket file that nobody answers on is what a killed broker left, and is replaced. */
-const listen = async (server: Server, path: string): Promise<void> => {
+/**
+ * Listens on the descriptor, or at the path. A socket file that nobody answers on is what a killed broker left, and is
+ * replaced.
+ */
+const listen = async (server: Server, at: number | string): Promise<void> => {
+  if (typeof at === 'number') return listening(server, { fd: at });
+  const path = at;
   if (await answers(path)) throw new Error(`Another qmcp-brokerd already answers on ${path}. Stop it first.`);
   try {
     unlinkSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, resolve);
-  });
+  await listening(server, { path });
   chmodSync(path, 0o660);
 };
+
+const listening = (server: Server, where: { path: string } | { fd: number }): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(where, resolve);
+  });
 
 const answers = (path: string): Promise<boolean> =>
   new Promise((resolve) => {
