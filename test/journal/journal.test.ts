@@ -2,6 +2,7 @@ import {
   appendFile,
   chmod,
   mkdtemp,
+  open as openFile,
   readdir,
   readFile,
   rename,
@@ -438,6 +439,21 @@ describe('a journal somebody else lays hands on while it is open', () => {
   it('notices that somebody wrote to it', async () => {
     expect((await tamper(() => appendFile(path, '{}\n')))[0]).toEqual(['break', 3, 'changed']);
     expect(await kept()).toHaveLength(1);
+  });
+
+  it('notices that its last record was written over while it was down', async () => {
+    const { journal } = await open();
+    await journal.append(stop('one'));
+    files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
+    await expect(journal.append(stop('refused'))).rejects.toThrow();
+    const file = await openFile(path, 'r+');
+    await file.write('{"zzzz"', 0);
+    await file.close();
+    files.fault = () => null;
+    await journal.append(stop('after'));
+    await journal.close();
+    expect((await records())[0]).toMatchObject({ type: 'break', reason: 'changed', last_good_seq: 1 });
+    await expectChain();
   });
 
   it('never gives a file kept aside the name of another', async () => {

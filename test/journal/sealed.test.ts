@@ -322,6 +322,17 @@ describe('the rotation of the journal', () => {
     },
   );
 
+  it('leaves no record in two files when it fails between its steps and cannot even clear that away', async () => {
+    const { journal } = await open({ ...SMALL, keep: 100 });
+    const failing = new Set(['rename', 'unlink']);
+    files.fault = (operation) => (failing.delete(operation) ? 'EIO' : null);
+    for (let i = 1; i <= 40; i += 1) await journal.append(stop(String(i))).catch(() => {});
+    await journal.close();
+    expect(failing.size).toBe(0);
+    const all = (await Promise.all((await names()).map((name) => readRecords(name)))).flat();
+    expect(all.map(({ seq }) => seq)).toEqual(all.map((_, i) => i + 1));
+  });
+
   it('goes on, with a warning, where old files cannot be compressed', async () => {
     const { journal } = await open(SMALL);
     await mkdir(join(log, 'audit-000000000900-000000000999.jsonl'));
