@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SERVICES } from '../../daemon/services/registry.ts';
+import { TOUR_LENGTH } from './tour.ts';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 const PNG = '\x89PNG\r\n\x1a\n';
@@ -70,7 +72,19 @@ test('the demo tells its story, answers the questions by itself, leaves pictures
     expect(bytes.length).toBeGreaterThan(5_000);
   }
   expectNothingLeft();
-});
+}, 60_000);
+
+test('the tour shows every kind of question once, and every window is answered', async () => {
+  const { exitCode, stdout, stderr } = await demo('--tour');
+  expect(stderr).toBe('');
+  expect(stdout).not.toContain('WRONG');
+  expect(exitCode).toBe(0);
+  const changing = [...SERVICES.values()].filter(({ kind }) => kind === 'change').map(({ name }) => name);
+  expect(new Set(stdout.match(/(?<=agent +)qmcp\.\w+/g))).toEqual(new Set(changing));
+  expect(stdout.match(/answer +approved, signed over exactly the lines above/g)).toHaveLength(TOUR_LENGTH);
+  expect(readdirSync(join(directory, 'pictures'))).toHaveLength(TOUR_LENGTH);
+  expectNothingLeft();
+}, 120_000);
 
 describe('the demo ends with an error, and leaves nothing behind, when', () => {
   test('something does not go as it should', async () => {

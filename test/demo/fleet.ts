@@ -23,6 +23,9 @@ const own = (klass: string, label: string, more: QubeSpec = {}): QubeSpec => ({
   props: { label, ...more.props },
 });
 
+const CAMERA =
+  "2-1:046d:0825:x:u0e0100 port_id='2-1' device_id='046d:0825:x:u0e0100' vendor='Logitech, Inc.' product='Webcam C270' interfaces='u0e0100'";
+
 export const AGENT = 'mcp-control';
 
 export const FLEET: FleetSpec = {
@@ -52,8 +55,26 @@ export const FLEET: FleetSpec = {
   },
 };
 
+/** What the tour needs besides: a qube that runs and has a device, and one to make disposables of. */
+export const TOUR_FLEET: FleetSpec = {
+  ...FLEET,
+  qubes: {
+    ...FLEET.qubes,
+    'ai-builder': working('yellow', 5.5, { state: 'Running', devices: { 'usb.Available': [CAMERA] } }),
+    'ai-dvm': working('green', 0.1, { props: { template_for_dispvms: 'True' } }),
+  },
+};
+
 /** What the operator of the demo has set. */
 export const OPERATOR_FILES: Readonly<Record<string, string>> = {
   'tier-default': 'ro\n',
   'consent-timeout': '120\n',
+};
+
+/** In the tour everything is asked, and there is room to create qubes. */
+export const TOUR_FILES: Readonly<Record<string, string>> = {
+  ...OPERATOR_FILES,
+  'consent-policy': '*:*\n',
+  'pool-cap': '1099511627776\n',
+  'private-cap': '53687091200\n',
 };

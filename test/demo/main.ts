@@ -6,20 +6,24 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { type Row, rowOf } from '../../daemon/journal/rows.ts';
 import { Screen } from '../end-to-end/screen.ts';
+import { FLEET, OPERATOR_FILES, TOUR_FILES, TOUR_FLEET } from './fleet.ts';
 import { hands, type Operator, person } from './operators.ts';
 import { Play } from './play.ts';
 import { missingPrograms, Stage } from './stage.ts';
-import { playStory } from './story.ts';
+import { playStory, STORY_LENGTH } from './story.ts';
+import { playTour, TOUR_LENGTH } from './tour.ts';
 import { columns, Transcript } from './transcript.ts';
 
 const HELP = `Plays an AI agent's calls against the broker and shows what happens to them.
 
   npm run demo [-- OPTION...]
 
+  --tour                show every kind of question once, instead of the story
   --headless            answer by itself on a screen of its own, also where there is a display
   --pictures DIRECTORY  where it then leaves pictures of the windows (default build/demo)
 `;
 const OPTIONS = {
+  tour: { type: 'boolean', default: false },
   headless: { type: 'boolean', default: false },
   pictures: { type: 'string', default: relative('', fileURLToPath(new URL('../../build/demo', import.meta.url))) },
   help: { type: 'boolean', default: false },
@@ -53,7 +57,7 @@ const main = async (): Promise<number> => {
 
 const parse = () => parseArgs({ options: OPTIONS, strict: true }).values;
 
-const perform = async ({ headless, pictures }: ReturnType<typeof parse>): Promise<number> => {
+const perform = async ({ tour, headless, pictures }: ReturnType<typeof parse>): Promise<number> => {
   const coloured = process.stdout.isTTY === true && !process.env.NO_COLOR;
   let interrupted = false;
   const out = new Transcript((text) => interrupted || process.stdout.write(text), coloured);
@@ -64,9 +68,12 @@ const perform = async ({ headless, pictures }: ReturnType<typeof parse>): Promis
     const atDisplay = !headless && process.stdout.isTTY === true && (await isUsable(process.env.DISPLAY));
     if (!atDisplay) screen = await Screen.start();
     const operator = screen ? hands(screen, pictures) : person(process.env);
-    introduce(out, atDisplay);
+    introduce(out, atDisplay, tour ? TOUR_LENGTH : STORY_LENGTH);
     const complain = (line: string): void => out.check(false, `the dialog said: ${line}`);
-    await stage.begin({ env: operator.env, acceptSynthetic: screen !== null, complain });
+    const set = tour
+      ? { fleet: TOUR_FLEET, operatorFiles: TOUR_FILES }
+      : { fleet: FLEET, operatorFiles: OPERATOR_FILES };
+    await stage.begin({ env: operator.env, acceptSynthetic: screen !== null, complain, ...set });
     return operator;
   };
   const starting = start();
@@ -93,8 +100,10 @@ const perform = async ({ headless, pictures }: ReturnType<typeof parse>): Promis
 
   try {
     const operator = await starting;
-    await playStory(new Play(stage, operator, out), stage, operator.patience);
-    await lookBack(stage, out);
+    const play = new Play(stage, operator, out);
+    if (tour) await playTour(play, stage);
+    else await playStory(play, stage, operator.patience);
+    await lookBack(stage, out, !tour);
   } catch (error) {
     out.check(false, error instanceof Error ? error.message : String(error));
   } finally {
@@ -105,7 +114,7 @@ const perform = async ({ headless, pictures }: ReturnType<typeof parse>): Promis
   return out.failures.length === 0 ? DONE : FAILED;
 };
 
-const introduce = (out: Transcript, atDisplay: boolean): void => {
+const introduce = (out: Transcript, atDisplay: boolean, questions: number): void => {
   out.title('qmcp-broker: an AI agent asks for changes to qubes, and you decide');
   out.blank();
   out.prose(
@@ -114,17 +123,20 @@ const introduce = (out: Transcript, atDisplay: boolean): void => {
   );
   out.prose(
     atDisplay
-      ? 'You will be asked three times. Each time a line that begins with "you" says what to do.'
+      ? `You will be asked ${questions} times. Each time a line that begins with "you" says what to do.`
       : 'Here is no display with a terminal where you could be asked, so a program answers in your place.',
   );
 };
 
-const lookBack = async (stage: Stage, out: Transcript): Promise<void> => {
+const lookBack = async (stage: Stage, out: Transcript, whole: boolean): Promise<void> => {
   out.scene('The journal of all this');
   await stage.daemon.end();
-  out.quote(columns(stage.journalLines().map((line) => cellsOf(rowOf(line)))));
+  if (whole) {
+    out.prose('Every decision and its rule; what was begun was on the disk before qubesd heard of it.');
+    out.quote(columns(stage.journalLines().map((line) => cellsOf(rowOf(line)))));
+    out.blank();
+  }
   const { text, ok } = await stage.verifyJournal();
-  out.blank();
   out.quote(['qmcpctl audit verify says:', ...text.trimEnd().split('\n')]);
   out.check(ok, 'the journal should be intact');
   for (const { msg } of stage.warnings()) out.check(false, `the broker warned: ${msg}`);

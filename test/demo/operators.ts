@@ -6,8 +6,8 @@ import type { QuestionWindow, Screen } from '../end-to-end/screen.ts';
 /** What is to happen to a question. */
 export interface Part {
   readonly deed: 'allow' | 'deny' | 'leave';
-  /** The qube name that is to be typed. */
-  readonly name: string;
+  /** The qube name that is to be typed; null where none is asked for. */
+  readonly name: string | null;
   /** Of the picture, without its ending. */
   readonly picture: string;
 }
@@ -32,7 +32,7 @@ export const person = (env: NodeJS.ProcessEnv): Operator => ({
   patience: 10,
   instruction: ({ deed, name }) =>
     ({
-      allow: `A window opens. Read it, click on it, type ${name} and press Allow.`,
+      allow: `A window opens. Read it, click on it${name === null ? '' : `, type ${name}`} and press Allow.`,
       deny: 'A window opens. Read it and press Deny.',
       leave: 'A window opens. Leave it alone: it closes by itself after 10 seconds.',
     })[deed],
@@ -44,16 +44,16 @@ export const hands = (screen: Screen, pictures: string): Operator => {
   mkdirSync(pictures, { recursive: true });
   const deeds: Record<
     Part['deed'],
-    (window: QuestionWindow, name: string, photograph: () => Promise<void>) => Promise<string>
+    (window: QuestionWindow, name: string | null, photograph: () => Promise<void>) => Promise<string>
   > = {
     allow: async (window, name, photograph) => {
       await window.focus();
-      await window.type(name);
+      if (name !== null) await window.type(name);
       await window.untilAllowIs('awake');
       await photograph();
       await window.clickAllow();
       await window.gone();
-      return `clicked on it, typed ${name} and pressed Allow`;
+      return `clicked on it${name === null ? '' : `, typed ${name}`} and pressed Allow`;
     },
     deny: async (window, _, photograph) => {
       await window.focus();

@@ -5,7 +5,7 @@ import type { Statement } from '../../daemon/confirm/question.ts';
 import { AGENT } from './fleet.ts';
 import type { Operator, Part } from './operators.ts';
 import type { Stage } from './stage.ts';
-import { columns, type Transcript } from './transcript.ts';
+import { broken, columns, type Transcript } from './transcript.ts';
 import { isAsShown, type Overheard } from './wiretap.ts';
 
 export type Reply = Readonly<Record<string, unknown>>;
@@ -32,22 +32,33 @@ export class Play {
     return reply;
   }
 
-  /** A call that a person must answer, and the part that this person has in it. */
+  /** A call that a person must answer, the part that this person has in it, and the one change that a yes makes. */
   async ask(service: string, request: Reply, part: Part, change: Change): Promise<void> {
-    const { out } = this;
-    const operator = this.#operator;
-    const instruction = operator.instruction(part);
-    if (instruction !== null) out.says('you', instruction);
+    const { reply, approved } = await this.#ask(service, request, part);
+    this.#answered(reply);
+    this.expectReply(reply, approved ? DONE : REFUSED);
+    this.expectChanges(...(approved ? [change] : []));
+  }
+
+  /** The same, where the window is what matters: of the effect only whether there was one. */
+  async show(service: string, request: Reply, part: Part): Promise<void> {
+    const { reply, approved } = await this.#ask(service, request, part);
+    const changes = this.#stage.takeChanges();
+    this.out.check(reply.ok === approved, `the reply was ${JSON.stringify(reply)}`);
+    this.out.check(approved || changes.length === 0, `qubesd should not have got ${JSON.stringify(changes)}`);
+  }
+
+  async #ask(service: string, request: Reply, part: Part): Promise<{ reply: Reply; approved: boolean }> {
+    const instruction = this.#operator.instruction(part);
+    if (instruction !== null) this.out.says('you', instruction);
     const replying = this.#send(service, request);
     const statement = await this.#attend(part, replying);
     const reply = await replying;
-    this.#answered(reply);
-    const isApproved = statement?.verdict === 'approved';
-    this.expectReply(reply, isApproved ? DONE : REFUSED);
-    this.expectChanges(...(isApproved ? [change] : []));
     const meant = MEANT[part.deed];
-    if (operator.isObedient)
-      out.check(meant.includes(statement?.verdict), `the answer should have been ${meant.join()}`);
+    if (this.#operator.isObedient) {
+      this.out.check(meant.includes(statement?.verdict), `the answer should have been ${meant[0]}`);
+    }
+    return { reply, approved: statement?.verdict === 'approved' };
   }
 
   expectReply(reply: Reply, expected: Reply): void {
@@ -107,6 +118,9 @@ const MEANT: Readonly<Record<Part['deed'], readonly (Statement['verdict'] | unde
   leave: ['timeout', undefined],
 };
 
+/** The most characters of a line in a box. */
+const BOX = 84;
+
 /** A reply as it came; a list of objects in it as a table of their values. */
 const replyLines = (reply: Reply): string[] => {
   const text = JSON.stringify(reply, (_, value) => (Array.isArray(value) ? `${value.length} of them` : value));
@@ -116,7 +130,9 @@ const replyLines = (reply: Reply): string[] => {
   return [text.replace(/"(\d+ of them)"/, '[$1]'), ...columns(rows).map((line) => `  ${line}`)];
 };
 
-const boxed = (lines: readonly string[]): string[] => {
+/** As in the window, where a line that is too long goes on in the next. */
+const boxed = (whole: readonly string[]): string[] => {
+  const lines = whole.flatMap((line) => broken(line, BOX));
   const width = Math.max(...lines.map(({ length }) => length));
   const edge = '─'.repeat(width + 2);
   return [`┌${edge}┐`, ...lines.map((line) => `│ ${line.padEnd(width)} │`), `└${edge}┘`];

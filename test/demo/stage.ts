@@ -1,13 +1,13 @@
 // Everything that the demo starts: a simulated qubesd, the built broker, the built dialog, all in one temporary directory.
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Daemon, type LogLine } from '../broker/daemon.ts';
 import { enroll, startListener } from '../end-to-end/dialog-program.ts';
+import type { FleetSpec } from '../qubesd/fleet.ts';
 import { type CallRow, type Qubesd, startQubesd } from '../qubesd/server.ts';
-import { FLEET, OPERATOR_FILES } from './fleet.ts';
 import { Wiretap } from './wiretap.ts';
 
 const QMCPCTL = fileURLToPath(new URL('../../dist/qmcpctl.mjs', import.meta.url));
@@ -19,7 +19,8 @@ export interface StageOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Whether programs may press the buttons. */
   readonly acceptSynthetic: boolean;
-  readonly operatorFiles?: Readonly<Record<string, string>>;
+  readonly fleet: FleetSpec;
+  readonly operatorFiles: Readonly<Record<string, string>>;
   /** What the dialog complains of, line by line. */
   readonly complain: (line: string) => void;
 }
@@ -31,14 +32,15 @@ export class Stage {
   #tap: Wiretap | null = null;
 
   /** Starts everything. `end` must be called, also when this rejects. */
-  async begin({ env, acceptSynthetic, operatorFiles, complain }: StageOptions): Promise<void> {
+  async begin({ env, acceptSynthetic, fleet, operatorFiles, complain }: StageOptions): Promise<void> {
     const { daemon } = this;
-    this.#qubesd = await startQubesd({ path: daemon.qubesdPath, fleet: FLEET });
+    this.#qubesd = await startQubesd({ path: daemon.qubesdPath, fleet });
     this.#undo.push(() => this.#qubesd?.stop());
     const key = join(daemon.root, 'key');
     await enroll(key, join(daemon.etc, 'confirm.pub'));
-    const files = { ...OPERATOR_FILES, ...operatorFiles };
-    for (const [name, text] of Object.entries(files)) daemon.operatorFile(name, text);
+    for (const [name, text] of Object.entries(operatorFiles)) daemon.operatorFile(name, text);
+    // Stands for dom0's own tool, which hands devices over.
+    writeFileSync(join(daemon.tools, 'qvm-device'), '#!/bin/sh\nexit 0\n', { mode: 0o755 });
     const dialog = join(daemon.root, 'dialog.sock');
     const listener = await startListener({ socket: dialog, key, env, acceptSynthetic }, complain);
     this.#undo.push(listener.stop);

@@ -6,6 +6,9 @@ const LIST = 'qmcp.ListAIManagedQubes';
 const GET = 'qmcp.GetPropertyAIManaged';
 const LIFECYCLE = 'qmcp.LifecycleAIManaged';
 
+/** How many questions it asks. */
+export const STORY_LENGTH = 3;
+
 /** `patience`: how long, in seconds, the question that nobody answers stays open. */
 export const playStory = async (play: Play, stage: Stage, patience: number): Promise<void> => {
   const { out } = play;

@@ -93,7 +93,8 @@ export const columns = (rows: readonly (readonly string[])[]): string[] => {
   );
 };
 
-const broken = (text: string, width: number): string[] => {
+/** Text in lines of at most so many characters, broken between words. */
+export const broken = (text: string, width: number): string[] => {
   const lines: string[] = [];
   for (const word of text.split(/\s+/)) {
     const line = lines.at(-1);
