@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FILE_NAMES } from '../../daemon/settings/files.ts';
-import { FILE_BYTES_MAX, openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
+import { FILE_BYTES_MAX } from '../../daemon/settings/look.ts';
+import { openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
 
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof fs>();
