@@ -3,8 +3,10 @@
 import type { ConfirmerParts } from './confirm/confirmer.ts';
 import { QuestionQueue } from './confirm/queue.ts';
 import type { QubeName } from './names.ts';
+import { Plans } from './plans/plans.ts';
 import { type Call, NOT_FOUND, type Reply } from './qrexec/door.ts';
 import type { Admin } from './qubesadmin/admin.ts';
+import type { AdminCall } from './qubesadmin/client.ts';
 import type { Tools } from './qubesadmin/tool.ts';
 import { AdminError } from './qubesadmin/wire.ts';
 import { SERVICES } from './services/registry.ts';
@@ -15,11 +17,14 @@ import type { SettingsReader } from './settings/open.ts';
 import { eventsDelivered, Walk } from './walk.ts';
 
 export interface BrokerParts extends ConfirmerParts {
+  /** One call to qubesd, and the same with its answers typed. */
+  readonly call: AdminCall;
   readonly admin: Admin;
   readonly tools: Tools;
   readonly settings: SettingsReader;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
+  readonly randomBytes: (count: number) => Buffer;
   /** Told of what nobody planned; the caller only learns the service's constant label. */
   readonly unplanned: (error: unknown, service: string) => void;
   /** Told, for the operator's log, what a reply had to leave out. */
@@ -36,28 +41,36 @@ export class Broker {
   readonly #parts: BrokerParts;
   readonly #queue = new QuestionQueue();
   readonly #serial = new Serial();
+  readonly #plans: Plans;
   #calls = 0;
 
   constructor(parts: BrokerParts) {
     this.#parts = parts;
+    const alone = <T>(names: readonly string[], work: () => Promise<T>): Promise<T> =>
+      this.#serial.run([...names.map(keyOf), BUDGET], work);
+    this.#plans = new Plans({ ...parts, queue: this.#queue, alone, nextCall: () => ++this.#calls });
     parts.stopping.addEventListener('abort', () => this.#queue.close());
   }
 
   /** Answers one call. Never throws and never rejects: what nobody planned is a no (I7). */
   handle = (call: Call): Reply | Promise<Reply> => {
-    const service = SERVICES.get(call.service);
-    if (!service || this.#parts.stopping.aborted) return NOT_FOUND;
-    if (call.body === null && service.malformed) return service.malformed;
-    const json = call.body?.json;
+    if (this.#parts.stopping.aborted) return NOT_FOUND;
     const caller: Caller = { source: call.source, principal: DEFAULT_PRINCIPAL };
-    if (service.kind === 'read' && this.#parts.restraint.isFrozen(call.source)) return NOT_FOUND;
     try {
-      const reply = service.kind === 'read' ? this.#read(service, json, caller) : this.#change(service, json, caller);
-      return reply instanceof Promise ? reply.catch((error) => this.#unplanned(error, service.name)) : reply;
+      const reply = this.#plans.handle(call, caller) ?? this.#service(call, caller);
+      return reply instanceof Promise ? reply.catch((error) => this.#unplanned(error, call.service)) : reply;
     } catch (error) {
-      return this.#unplanned(error, service.name);
+      return this.#unplanned(error, call.service);
     }
   };
+
+  #service({ service: name, body }: Call, caller: Caller): Reply | Promise<Reply> {
+    const service = SERVICES.get(name);
+    if (!service) return NOT_FOUND;
+    if (body === null && service.malformed) return service.malformed;
+    if (service.kind === 'change') return this.#change(service, body?.json, caller);
+    return this.#parts.restraint.isFrozen(caller.source) ? NOT_FOUND : this.#read(service, body?.json, caller);
+  }
 
   /** Work of the broker's own, under the number of a call, while no call changes these qubes. */
   housekeeping = <T>(names: readonly QubeName[], work: (call: number) => Promise<T>): Promise<T> =>

@@ -22,6 +22,8 @@ export interface Matter {
   readonly view: View;
   /** By the monotonic clock, in milliseconds. */
   readonly deadline: number;
+  /** Aborted when the one who asks takes the question back. */
+  readonly withdrawn?: AbortSignal;
 }
 
 export type Approval =
@@ -51,7 +53,7 @@ const NO: Approval = { kind: 'no' };
  */
 export const confirm = async (
   parts: ConfirmerParts,
-  { source, ofCall, digest, view, deadline }: Matter,
+  { source, ofCall, digest, view, deadline, withdrawn }: Matter,
 ): Promise<Approval> => {
   const { fleet, journal, nonces } = parts;
   const names = ofCall.qubes.map(({ name }) => name);
@@ -60,7 +62,8 @@ export const confirm = async (
   const key = parts.key();
   const revision = fleet.revision(names);
   // Without a key, without the event stream, without time or without a journal there is no question to ask.
-  if (!key || revision === null || timeLeft < MIN_QUESTION_MS || parts.stopping.aborted) return NO;
+  if (!key || revision === null || timeLeft < MIN_QUESTION_MS || parts.stopping.aborted || withdrawn?.aborted)
+    return NO;
 
   const nonce = nonces.issue(digest, timeLeft);
   const shown = withFreeze(view, source, parts.restraint.takeUnasked(source));
@@ -71,6 +74,7 @@ export const confirm = async (
     if (name === null || names.includes(name)) withdraw();
   });
   parts.stopping.addEventListener('abort', withdraw);
+  withdrawn?.addEventListener('abort', withdraw);
 
   const close = (answer: Answer['answer'], reason: string | null, receipt: Answer['receipt'] = null): void => {
     if (answer !== 'approved') nonces.void(nonce);
@@ -106,6 +110,7 @@ export const confirm = async (
   } finally {
     unwatch();
     parts.stopping.removeEventListener('abort', withdraw);
+    withdrawn?.removeEventListener('abort', withdraw);
   }
 };
 

@@ -56,9 +56,13 @@ export class Restraint {
     return [...this.#frozen].sort();
   }
 
+  /** Told of every freeze. */
+  onFreeze: ((source: QubeName) => void) | null = null;
+
   /** Holds at once; throws when it could not be made to last over a restart. */
   freeze(source: QubeName): void {
     this.#frozen.add(source);
+    this.onFreeze?.(source);
     this.#save();
   }
 

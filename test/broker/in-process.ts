@@ -75,13 +75,16 @@ export class InProcess {
     this.log = join(root, 'log');
     this.tools = join(root, 'bin');
     this.qubesd = qubesd;
-    this.admin = adminOver(adminCallsTo(qubesd.path, deadlines));
+    const adminCall = adminCallsTo(qubesd.path, deadlines);
+    this.admin = adminOver(adminCall);
     this.view = new FleetView(this.admin);
     this.settings = settings;
     this.journal = journal;
     this.#events = followEvents(qubesd.path, this.view);
     const monotonicMs = (): number => performance.now();
     this.broker = new Broker({
+      call: adminCall,
+      randomBytes,
       admin: this.admin,
       tools: toolsIn(this.tools, { deadlineMs: TOOL_DEADLINE_MS }),
       fleet: this.view,
@@ -112,11 +115,11 @@ export class InProcess {
   }
 
   /** One call; a string is the body as it is. The reply as it would reach the caller. */
-  async call(service: string, request: unknown, source = 'mcp-control'): Promise<Reply> {
+  async call(service: string, request: unknown, source = 'mcp-control', argument = ''): Promise<Reply> {
     const text = typeof request === 'string' ? request : JSON.stringify(request);
     const reply = await this.broker.handle({
       service,
-      argument: '',
+      argument,
       source: source as QubeName,
       body: parseBody(Buffer.from(text)),
     });

@@ -47,7 +47,17 @@ test('an approved call is made once, on the uuid that was shown, between its int
 
   await daemon.end();
   const types = daemon.journal().map(({ type }) => type);
-  expect(types).toEqual(['start', 'decision', 'question', 'answer', 'decision', 'intent', 'outcome', 'stop']);
+  expect(types).toEqual([
+    'start',
+    'decision',
+    'question',
+    'answer',
+    'decision',
+    'intent',
+    'outcome',
+    'stop',
+    'checkpoint',
+  ]);
   const intent = daemon.journal().find(({ type }) => type === 'intent');
   expect(intent).toMatchObject({ nonce: asked.question.nonce, digest: asked.question.digest });
 });
@@ -260,7 +270,7 @@ test('killed between intent and outcome, the next start names the operation, ret
   await daemon.start();
   const named = daemon.lines.filter((line) => JSON.stringify(line).includes(uuid));
   expect(named.map(({ msg }) => msg)).toEqual([
-    'This operation was begun and never reported as ended. Look at the qubes it names; it is not retried.',
+    'qmcp.LifecycleAIManaged remove was begun before the broker last stopped, and was not done.',
   ]);
   expect(qubesd.changes()).toEqual([]);
   expect(await daemon.call('qmcp.ListAIManagedQubes', '')).toMatchObject({ ok: true });

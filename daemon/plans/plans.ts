@@ -1,0 +1,311 @@
+// qmcp.Prepare, Commit, Status and Cancel (product, "Plans"): several calls, one question. A plan is the walk of its
+// calls, stopped after the verdict and taken up again at the approval; its effects go the same way as any other.
+import type { BrokerParts } from '../broker.ts';
+import { confirm } from '../confirm/confirmer.ts';
+import type { QuestionQueue } from '../confirm/queue.ts';
+import { isNonce, isQubeName, type Nonce, type QubeName, type Uuid } from '../names.ts';
+import { type Call, NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
+import { adminOver } from '../qubesadmin/admin.ts';
+import { AdminError } from '../qubesadmin/wire.ts';
+import type { StandIns } from '../services/resolve.ts';
+import { type Caller, isRefusal } from '../services/service.ts';
+import { eventsDelivered, Walk } from '../walk.ts';
+import { OPEN_MS, type Plan, PlanStore } from './plan-store.ts';
+import { planView } from './plan-view.ts';
+import { type Rehearsed, rehearse, type Stage } from './rehearse.ts';
+import { parseCommit, parsePlan, type Step } from './request.ts';
+import { factsOf } from './view-facts.ts';
+
+export interface PlanParts extends BrokerParts {
+  readonly queue: QuestionQueue;
+  /** Runs work while no other call changes these qubes. */
+  readonly alone: <T>(names: readonly string[], work: () => Promise<T>) => Promise<T>;
+  readonly nextCall: () => number;
+}
+
+const NOT_JSON = refuse('invalid JSON input');
+const COMMIT = 'qmcp.Commit';
+/** How long a step waits for what an earlier one set going, a shutdown above all, before the plan stops there. */
+const SETTLE_MS = 60_000;
+const SETTLE_LOOK_MS = 500;
+
+export class Plans {
+  readonly #parts: PlanParts;
+  readonly #store: PlanStore;
+
+  constructor(parts: PlanParts) {
+    this.#parts = parts;
+    this.#store = new PlanStore(parts.monotonicMs);
+    parts.fleet.watch((name) => this.#store.voidOn(name));
+    parts.restraint.onFreeze = (source) => this.#store.voidOf(source);
+  }
+
+  /** Answers a call of one of the four services; null for any other. Rejects only for what nobody planned. */
+  handle({ service, argument, body }: Call, caller: Caller): Promise<Reply> | null {
+    const json = body?.json;
+    switch (service) {
+      case 'qmcp.Prepare':
+        return body === null ? Promise.resolve(NOT_JSON) : this.#prepare(json, caller);
+      case COMMIT:
+        return this.#commit(this.#find(argument, caller), body === null ? null : parseCommit(json));
+      case 'qmcp.Status':
+        return Promise.resolve(status(this.#find(argument, caller)));
+      case 'qmcp.Cancel':
+        return Promise.resolve(this.#cancel(this.#find(argument, caller)));
+      default:
+        return null;
+    }
+  }
+
+  #find(nonce: string, caller: Caller): Plan | null {
+    if (this.#parts.restraint.isFrozen(caller.source)) return null;
+    return isNonce(nonce) ? this.#store.find(nonce, caller) : null;
+  }
+
+  // ---- Prepare
+
+  async #prepare(json: unknown, caller: Caller): Promise<Reply> {
+    const { fleet, call, randomBytes, monotonicMs, restraint } = this.#parts;
+    const steps = parsePlan(json);
+    if (isRefusal(steps)) return steps;
+    if (restraint.isFrozen(caller.source) || !this.#store.hasRoom(caller.source)) return NOT_FOUND;
+    const nonce = randomBytes(32).toString('hex') as Nonce;
+    const stages = this.#stages(steps, caller, nonce);
+    if (isRefusal(stages)) return NOT_FOUND;
+    const names = namesOf(stages);
+    const revision = fleet.revision(names);
+    if (revision === null) return NOT_FOUND;
+    const rehearsed = await unlessAway(async () =>
+      rehearse(stages, factsOf(await fleet.snapshot(), call), nonce, caller, this.#parts),
+    );
+    // What happened to its qubes since would void it, had it been there already.
+    if (!rehearsed || fleet.revision(names) !== revision || !this.#store.hasRoom(caller.source)) return NOT_FOUND;
+    const { digest, born } = rehearsed;
+    const until = monotonicMs() + OPEN_MS;
+    const ended = Promise.resolve();
+    this.#store.add({
+      nonce,
+      caller,
+      stages,
+      digest,
+      born,
+      names,
+      state: 'prepared',
+      results: [],
+      cancelled: new AbortController(),
+      until,
+      ended,
+    });
+    return { ok: true, nonce, digest, expires_in: OPEN_MS / 1000, steps: steps.length };
+  }
+
+  #stages(steps: readonly Step[], caller: Caller, plan: Nonce): Stage[] | Refusal {
+    const stages: Stage[] = [];
+    for (const { service, json } of steps) {
+      if (service.kind === 'read') {
+        stages.push({ kind: 'read', service, json, reply: null });
+        continue;
+      }
+      const wish = service.parse(json, this.#parts.settings.current());
+      if (isRefusal(wish)) return wish;
+      stages.push({ kind: 'change', walk: new Walk(this.#parts.nextCall(), service, wish, caller, this.#parts, plan) });
+    }
+    return stages;
+  }
+
+  // ---- Commit
+
+  async #commit(plan: Plan | null, wait: boolean | null): Promise<Reply> {
+    // I3: only a prepared plan can be committed, and from here on it is not prepared any more.
+    if (plan?.state !== 'prepared' || wait === null) return NOT_FOUND;
+    plan.state = 'asked';
+    plan.ended = this.#run(plan)
+      .catch((error: unknown) => {
+        if (!(error instanceof AdminError)) this.#parts.unplanned(error, COMMIT);
+        plan.state = plan.state === 'running' ? 'failed' : 'refused';
+      })
+      .finally(() => this.#store.over(plan));
+    if (wait) await plan.ended;
+    return status(plan);
+  }
+
+  async #run(plan: Plan): Promise<void> {
+    const { source } = plan.caller;
+    const first = await this.#rehearseLive(plan);
+    const isBegun =
+      first?.verdict === 'ask'
+        ? await this.#parts.queue.turn(source, async (waited) => {
+            const live = waited ? await this.#rehearseLive(plan) : first;
+            return live !== null && this.#asked(plan, live);
+          })
+        : first !== null && (await this.#alone(plan, () => true));
+    if (!isBegun) plan.state = 'refused';
+  }
+
+  /** On live facts, and the same as was prepared; null otherwise. */
+  async #rehearseLive(plan: Plan): Promise<Rehearsed | null> {
+    const { caller, stages, digest, nonce, cancelled } = plan;
+    if (cancelled.signal.aborted) return null;
+    const live = await unlessAway(() => rehearse(stages, this.#parts.call, nonce, caller, this.#parts, 'in words'));
+    return live?.digest === digest ? live : null;
+  }
+
+  async #asked(plan: Plan, live: Rehearsed): Promise<boolean> {
+    const { monotonicMs, settings, restraint, nonces, call } = this.#parts;
+    const { source } = plan.caller;
+    if (!restraint.mayAsk(source)) return false;
+    const views = live.resolved.flatMap(({ step, view }) => (view ? [{ step, view }] : []));
+    const view = await planView(plan.stages.length, views, plan.caller, adminOver(call));
+    if (!view) return false;
+    const deadline = monotonicMs() + settings.current().consentTimeoutSeconds * 1000;
+    const approval = await confirm(this.#parts, {
+      source,
+      ofCall: this.#ofPlan(plan, live),
+      digest: live.digest,
+      view,
+      deadline,
+      withdrawn: plan.cancelled.signal,
+    });
+    if (approval.kind === 'no' || !nonces.consume(approval.nonce, live.digest)) return false;
+    return this.#alone(plan, approval.untouched);
+  }
+
+  /** Once more, then for good, while nobody else changes these qubes. False when nothing was begun. */
+  #alone(plan: Plan, untouched: () => boolean): Promise<boolean> {
+    return this.#parts.alone(plan.names, async () => {
+      const again = await this.#rehearseLive(plan);
+      await eventsDelivered();
+      if (!again || !untouched() || plan.cancelled.signal.aborted || this.#parts.stopping.aborted) return false;
+      // I3, I4: the plan's nonce is used up on disk before its first step.
+      try {
+        await this.#parts.journal.append({
+          ...this.#ofPlan(plan, again),
+          type: 'intent',
+          digest: plan.digest,
+          nonce: plan.nonce,
+        });
+      } catch {
+        return false;
+      }
+      await this.#carryOut(plan, again);
+      return true;
+    });
+  }
+
+  async #carryOut(plan: Plan, rehearsed: Rehearsed): Promise<void> {
+    const { journal, monotonicMs } = this.#parts;
+    const began = monotonicMs();
+    plan.state = 'running';
+    const changes = new Map(rehearsed.resolved.map(({ step, resolved }) => [step, resolved.digest]));
+    let isWhole = true;
+    for (const [index, stage] of plan.stages.entries()) {
+      const expected = changes.get(index + 1);
+      if (plan.cancelled.signal.aborted || this.#parts.stopping.aborted) isWhole = false;
+      else if (stage.kind === 'read') plan.results.push(stage.reply ?? NOT_FOUND);
+      else {
+        const reply = await this.#step(plan, stage.walk, expected);
+        plan.results.push(reply);
+        isWhole = reply.ok;
+      }
+      if (!isWhole) break;
+    }
+    plan.state = isWhole ? 'done' : 'failed';
+    journal.note({
+      ...this.#ofPlan(plan, rehearsed),
+      type: 'outcome',
+      ok: isWhole,
+      error: null,
+      cause: isWhole ? null : `stopped after ${plan.results.length} of ${plan.stages.length} steps`,
+      duration_ms: Math.round(monotonicMs() - began),
+    });
+  }
+
+  /** One step for real: it must be what was rehearsed, with the qubes that exist now in place of their stand-ins. */
+  async #step(plan: Plan, walk: Walk, expected: string | undefined): Promise<Reply> {
+    const until = this.#parts.monotonicMs() + SETTLE_MS;
+    const isUnsettled = setsGoing(plan.stages, walk);
+    for (;;) {
+      const resolved = await unlessAway(async () => walk.resolve(this.#parts, await this.#standIns(plan)));
+      if (resolved?.kind === 'resolved' && resolved.digest === expected) return walk.carryOut(resolved, null);
+      const mayYetSettle =
+        resolved?.kind === 'resolved' &&
+        isUnsettled &&
+        this.#parts.monotonicMs() < until &&
+        !plan.cancelled.signal.aborted;
+      if (!mayYetSettle || this.#parts.stopping.aborted) return walk.service.opaque;
+      await (this.#parts.pause ?? pause)(SETTLE_LOOK_MS);
+    }
+  }
+
+  async #standIns({ born }: Plan): Promise<StandIns> {
+    const real = new Map<Uuid, Uuid>();
+    for (const [name, standIn] of born) {
+      const row = await this.#parts.admin.row(name);
+      if (row) real.set(row.uuid, standIn);
+    }
+    const all = new Set(born.values());
+    return { of: (uuid) => real.get(uuid) ?? uuid, has: (uuid) => all.has(uuid) };
+  }
+
+  // ---- Cancel
+
+  #cancel(plan: Plan | null): Reply {
+    if (!plan || plan.state === 'done' || plan.state === 'failed' || plan.state === 'refused') return NOT_FOUND;
+    plan.cancelled.abort();
+    if (plan.state === 'prepared') this.#store.drop(plan);
+    return { ok: true };
+  }
+
+  #ofPlan({ caller, nonce, stages }: Plan, { qubes }: Rehearsed) {
+    const args = { steps: stages.length };
+    return { call: 0, ...caller, service: COMMIT, action: 'commit', qubes, args, plan: nonce };
+  }
+}
+
+const namesOf = (stages: readonly Stage[]): string[] => {
+  const named = stages.flatMap((stage) =>
+    stage.kind === 'read' ? [] : [...Object.values(stage.walk.wish.roles), ...(stage.walk.wish.claims ?? [])],
+  );
+  return [...new Set(named)].filter((name): name is QubeName => isQubeName(name));
+};
+
+/** Whether an earlier step began what takes its time on a qube of this one. */
+const setsGoing = (stages: readonly Stage[], walk: Walk): boolean => {
+  const names = new Set(Object.values(walk.wish.roles));
+  for (const stage of stages) {
+    if (stage.kind === 'read') continue;
+    if (stage.walk === walk) return false;
+    const { action, roles } = stage.walk.wish;
+    if (SLOW_ACTIONS.has(action) && Object.values(roles).some((name) => names.has(name))) return true;
+  }
+  return false;
+};
+
+const SLOW_ACTIONS: ReadonlySet<string> = new Set(['start', 'shutdown']);
+
+/** What a caller may know of its plan. A refused one is refused as everything is. */
+const status = (plan: Plan | null): Reply => {
+  switch (plan?.state) {
+    case 'done':
+    case 'failed':
+      return { ok: true, state: plan.state, results: plan.results };
+    case 'running':
+      return { ok: true, state: 'running', results: plan.results };
+    case 'prepared':
+    case 'asked':
+      return { ok: true, state: 'pending' };
+    default:
+      return NOT_FOUND;
+  }
+};
+
+const unlessAway = async <T>(work: () => Promise<T>): Promise<T | null> => {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof AdminError) return null;
+    throw error;
+  }
+};
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
