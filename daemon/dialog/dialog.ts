@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import type { Statement } from '../confirm/question.ts';
 import type { Toolkit } from './gtk.ts';
 import { type Asked, lineCollector, readQuestion } from './incoming.ts';
+import { type Stop, watchScreenLock } from './screenlock.ts';
 import { takeSeat } from './screenseat.ts';
 import { shownDigest, signedAnswer } from './statement.ts';
 import { type QuestionWindow, questionWindow } from './window.ts';
@@ -20,7 +21,7 @@ export interface Setting {
   readonly connection: number;
   readonly secretKey: Uint8Array;
   readonly acceptSynthetic: boolean;
-  readonly display: string;
+  readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
   /** Milliseconds of the monotonic clock. */
   readonly now: () => number;
@@ -33,7 +34,7 @@ type Verdict = Statement['verdict'];
  * withdrawal, or with the sentence that says why there was none. Must be called before Gtk.main() and returns at once.
  */
 export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (problem: string | null) => void) => {
-  const { connection, secretKey, acceptSynthetic, display, uid, now } = setting;
+  const { connection, secretKey, acceptSynthetic, env, uid, now } = setting;
   const socket = new Socket({ fd: connection, readable: true, writable: true, allowHalfOpen: true });
   const collect = lineCollector();
   let asked: Asked | null = null;
@@ -41,6 +42,8 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
   let over = false;
   let halfClosed = false;
   let ticker: NodeJS.Timeout | undefined;
+  let isShown = false;
+  let stopWatching: Stop = () => {};
 
   const silence = setTimeout(() => end('No question came over the connection.'), QUESTION_MS);
 
@@ -57,7 +60,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
   });
   // A signal is a no: signed when the question is on the screen, silent before.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-    process.on(signal, () => (window === null ? end(null) : decide('denied')));
+    process.on(signal, () => (isShown ? decide('denied') : end(null)));
   }
 
   const begin = async (read: ReturnType<typeof readQuestion>): Promise<unknown> => {
@@ -65,7 +68,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
     if ('refused' in read) return end(read.refused);
     asked = read.asked;
     const deadline = now() + asked.expires_in * 1000;
-    if ((await takeSeat(display, uid)) === null) return end('Another question is on the screen.');
+    if ((await takeSeat(env.DISPLAY ?? '', uid)) === null) return end('Another question is on the screen.');
     if (over) return;
     const opened = questionWindow(
       toolkit,
@@ -73,14 +76,22 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
       { allow: () => decide('approved'), deny: () => decide('denied'), freeze: () => decide('denied', true) },
       { acceptSynthetic, now },
     );
-    const problem = opened.show();
-    if (problem !== null) return end(problem);
     window = opened;
+    stopWatching = watchScreenLock(toolkit, env, (locked) => {
+      if (over) return;
+      isShown = !locked;
+      if (locked) opened.hide();
+      else {
+        const problem = opened.show();
+        if (problem !== null) end(problem);
+      }
+    });
     const tick = () => {
       if (halfClosed && isGone()) return end(null);
       const left = deadline - now();
-      if (left <= 0) decide('timeout');
-      else opened.countDown(Math.ceil(left / 1000));
+      if (left > 0) opened.countDown(Math.ceil(left / 1000));
+      else if (isShown) decide('timeout');
+      else end('The screen stayed locked until the question had expired.');
     };
     ticker = setInterval(tick, TICK_MS);
     tick();
@@ -103,6 +114,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
     };
     over = true;
     clearInterval(ticker);
+    stopWatching();
     window.close();
     socket.end(signedAnswer(statement, secretKey), () => leave(null));
     setTimeout(() => leave(null), FAREWELL_MS);
@@ -113,6 +125,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
     over = true;
     clearInterval(ticker);
     clearTimeout(silence);
+    stopWatching();
     window?.close();
     socket.destroy();
     leave(problem);

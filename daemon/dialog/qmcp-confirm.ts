@@ -38,11 +38,10 @@ const answer = ({ connection, key, acceptSynthetic }: Extract<Command, { kind: '
   tameEnvironment(process.env);
   const toolkit = openToolkit();
   if (toolkit === null) fail('There is no display to show a question on.');
-  const display = process.env.DISPLAY ?? '';
   const uid = process.getuid?.() ?? 0;
   const now = () => performance.now();
   let problem: string | null = null;
-  answerOneQuestion(toolkit, { connection, secretKey, acceptSynthetic, display, uid, now }, (why) => {
+  answerOneQuestion(toolkit, { connection, secretKey, acceptSynthetic, env: process.env, uid, now }, (why) => {
     problem = why;
     toolkit.Gtk.mainQuit();
   });
