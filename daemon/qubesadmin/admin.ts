@@ -131,6 +131,11 @@ export const adminOver = (call: AdminCall) => ({
     await call({ method: 'admin.vm.firewall.Set', dest, payload: rules });
   },
 
+  /** Has the rules take effect now. */
+  reloadFirewall: async (dest: Destination): Promise<void> => {
+    await call({ method: 'admin.vm.firewall.Reload', dest });
+  },
+
   resizeVolume: async (dest: Destination, volume: string, sizeBytes: number): Promise<void> => {
     await call({ method: 'admin.vm.volume.Resize', arg: volume, dest, payload: String(sizeBytes) });
   },
