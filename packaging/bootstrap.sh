@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bootstrap.sh COMMAND [ARG ...]: brings a fresh clone to where COMMAND can run, then runs it. `npm run COMMAND` calls it.
 #
-# Commands: build, check, test, and every COMMAND that has a test/COMMAND/main.ts (demo, bench, ...).
+# Commands: build, check, test, rpm, and every COMMAND that has a test/COMMAND/main.ts (demo, bench, ...).
 #
 # Each step looks first and does nothing when its result is there, so that the second time costs well under a second.
 # Until the pinned Node is installed nothing here needs more than bash, coreutils, flock, tar and any Node with its npm.
@@ -49,6 +49,10 @@ readonly dnf_build='gcc-c++ make python3 pkgconf-pkg-config gobject-introspectio
 # A screen without a screen, a window manager, hands and eyes for the tests of the dialog and for the demo.
 readonly apt_screen='xvfb xauth openbox xdotool imagemagick x11-utils dbus dbus-x11 fonts-noto-core adwaita-icon-theme xserver-xephyr python3-xlib'
 readonly dnf_screen='xorg-x11-server-Xvfb xorg-x11-xauth openbox xdotool ImageMagick xprop xwininfo xdpyinfo dbus-daemon dbus-x11 google-noto-sans-fonts adwaita-icon-theme xorg-x11-server-Xephyr python3-xlib'
+# What packs the RPM, what its tests look at it with, and what boots a machine to install it on.
+readonly apt_rpm='rpm cpio' dnf_rpm='rpm-build cpio'
+readonly apt_rpm_tests='rpm2cpio rpmlint createrepo-c dnf systemd' dnf_rpm_tests='rpmlint createrepo_c dnf systemd'
+readonly apt_machine='rpm2cpio debootstrap systemd-container' dnf_machine='debootstrap systemd-container'
 
 # missing_apt PACKAGE... and missing_dnf PACKAGE...: those that are not installed.
 missing_apt() {
@@ -72,7 +76,7 @@ apt_install() {
 dnf_install() { "${as_root[@]}" dnf install -y --setopt=install_weak_deps=False "$@"; }
 
 system_packages() {
-  local manager build screen missing
+  local manager build screen rpm='' missing
   # Debian offers dnf and Fedora offers apt-get, so what counts is which of them knows itself to be installed.
   if dpkg-query -W dpkg >/dev/null 2>&1; then
     manager=apt build=$apt_build screen=$apt_screen
@@ -81,9 +85,17 @@ system_packages() {
   else
     return 0 # Neither: building node-gtk says what is missing.
   fi
-  case $command in build | check) screen='' ;; esac
+  case $command in build | check | rpm | install) screen='' ;; esac
+  case $command:$manager in
+    rpm:apt) rpm=$apt_rpm ;;
+    rpm:dnf) rpm=$dnf_rpm ;;
+    test:apt) rpm="$apt_rpm $apt_rpm_tests" ;;
+    test:dnf) rpm="$dnf_rpm $dnf_rpm_tests" ;;
+    install:apt) rpm="$apt_rpm $apt_machine" ;;
+    install:dnf) rpm="$dnf_rpm $dnf_machine" ;;
+  esac
   # shellcheck disable=SC2086
-  missing=$(missing_$manager $build $screen)
+  missing=$(missing_$manager $build $screen $rpm)
   [ -n "$missing" ] || return 0
   as_root=(env)
   if [ "$(id -u)" -ne 0 ]; then
@@ -226,9 +238,13 @@ case $command in
     set_up
     exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts "$@"
     ;;
+  rpm)
+    set_up
+    exec node packaging/rpm.ts "$@"
+    ;;
   *)
     if [[ ! $command =~ ^[a-z]+$ ]] || [ ! -e "test/$command/main.ts" ]; then
-      stop "no command \"$command\". Say: npm run build|check|demo|test|bench"
+      stop "no command \"$command\". Say: npm run build|check|demo|test|bench|rpm|test:install"
     fi
     set_up
     exec node "test/$command/main.ts" "$@"

@@ -146,6 +146,21 @@ describe('the first run on a fresh machine', () => {
     expect(install).not.toContain('xvfb');
   });
 
+  it('packs the RPM with the packages for that, and without a screen', async () => {
+    const { exitCode, calls } = await bootstrap('rpm', '--out', 'x');
+    expect(exitCode).toBe(0);
+    const install = calls.find((call) => call.includes(' install '));
+    expect(install).toMatch(/ rpm cpio$/);
+    expect(install).not.toContain('xvfb');
+    expect(calls.at(-1)).toBe('node packaging/rpm.ts --out x');
+  });
+
+  it('asks for what looks at an RPM only for the tests', async () => {
+    expect((await bootstrap('test')).calls[0]).toContain('rpmlint');
+    await state('packages');
+    expect((await bootstrap('demo')).calls[0]).not.toContain('rpmlint');
+  });
+
   it('installs by dnf where the packages are RPMs', async () => {
     await state('fedora');
     const { exitCode, calls } = await bootstrap('demo');
