@@ -40,14 +40,16 @@ const answer = ({ connection, key, acceptSynthetic }: Extract<Command, { kind: '
   if (toolkit === null) fail('There is no display to show a question on.');
   const uid = process.getuid?.() ?? 0;
   const now = () => performance.now();
-  let problem: string | null = null;
+  const end = (why: string | null): never => (why === null ? process.exit(0) : fail(why));
+  let problem: string | null = 'The main loop ended by itself.';
   answerOneQuestion(toolkit, { connection, secretKey, acceptSynthetic, env: process.env, uid, now }, (why) => {
     problem = why;
+    // Before the loop has begun there is nothing to quit, and it would run for ever.
+    if (toolkit.Gtk.mainLevel() === 0) end(problem);
     toolkit.Gtk.mainQuit();
   });
   toolkit.Gtk.main();
-  if (problem === null) process.exit(0);
-  fail(problem);
+  end(problem);
 };
 
 function fail(sentence: string, code = 1): never {

@@ -144,14 +144,14 @@ test('the listener is for its owner alone, takes over a socket left behind, and 
   const first = listener();
   await once(first.stdout, 'data');
   expect(statSync(socket).mode & 0o777).toBe(0o600);
-  const second = await run(['--listen', socket, '--key', key]);
-  expect(second).toMatchObject({ status: 1, error: expect.stringContaining('Another process is listening') });
   first.kill('SIGKILL');
   await once(first, 'exit');
-  const third = listener();
-  await once(third.stdout, 'data');
-  third.kill('SIGTERM');
-  expect(await once(third, 'exit')).toEqual([0, null]);
+  const second = listener();
+  await once(second.stdout, 'data');
+  const third = await run(['--listen', socket, '--key', key]);
+  expect(third).toMatchObject({ status: 1, error: expect.stringContaining('Another process is listening') });
+  second.kill('SIGTERM');
+  expect(await once(second, 'exit')).toEqual([0, null]);
 });
 
 test('a listener that is told to end takes its windows along, as denials', async () => {
