@@ -219,6 +219,23 @@ describe('a clone', () => {
     expect(changes.map(([method]) => method)).not.toContain('admin.vm.volume.CloneTo+private');
   });
 
+  test('of a disposable is nobody’s until it is whole, too', async () => {
+    const named: QubeSpec = {
+      klass: 'DispVM',
+      tags: ['ai-managed'],
+      props: { template: 'ai-dvmt', netvm: 'ai-tor', vcpus: '4' },
+    };
+    const broker = await temporaryBroker({ fleet: withQubes({ 'ai-named': named }) });
+    const seen = new Map<string, boolean>();
+    broker.qubesd.onCall = ({ row: [call], name }) => {
+      const copy = broker.world.qubes.get('ai-copy');
+      if (copy && name === 'ai-copy') seen.set(call, copy.tags.has('ai-managed'));
+    };
+    expect(await broker.call(SERVICE, request({ source: 'ai-named' }))).toEqual(DONE);
+    expect(seen.get('admin.vm.property.Set+netvm')).toBe(false);
+    expect(seen.get('admin.vm.property.Set+vcpus')).toBe(false);
+  });
+
   test.each([
     ['ai-dvmt', 'ai-dvmt'],
     ['vault', null],
@@ -275,6 +292,15 @@ describe('what goes wrong on the way', () => {
   ])('%s leaves nothing', async (_, fleet, error) => {
     const { broker, reply } = await cloning({ fleet });
     expect(reply).toEqual(refusal(error));
+    expect(broker.world.qubes.has('ai-copy')).toBe(false);
+  });
+
+  test('rules that do not stick leave nothing', async () => {
+    const broker = await temporaryBroker({ fleet: source({ firewall: 'action=drop\n' }) });
+    broker.qubesd.onDone = ({ method, name }) => {
+      if (method === 'admin.vm.firewall.Set') broker.world.setFirewall(name, 'action=accept\n');
+    };
+    expect(await broker.call(SERVICE, request())).toEqual(refusal('clone failed'));
     expect(broker.world.qubes.has('ai-copy')).toBe(false);
   });
 

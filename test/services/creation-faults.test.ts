@@ -77,6 +77,31 @@ describe.each(CREATIONS)('$title', (creation) => {
     await close(broker);
   });
 
+  test.each([
+    ['answers nothing', 'empty', 2],
+    ['answers nothing', 'empty', 3],
+    ['does it and answers nothing', 'lost', 2],
+    ['does it and answers nothing', 'lost', 3],
+  ] as const)(
+    'owns up to what is left, and to nothing else, when qubesd %s (%s) %i times on end',
+    async (_, fault, times) => {
+      const broker = await open();
+      const { count, first } = await wellDone(broker, creation);
+      for (let skip = first; skip < count; skip++) {
+        broker.qubesd.faults.inject({ skip, times, fault });
+        const { reply } = await run(broker, creation);
+        broker.qubesd.faults.clear();
+        const what = `${times} faults from call ${skip} on: ${JSON.stringify(reply)}`;
+        const left = born(broker.world).map(({ name }) => name);
+        if (reply.ok) expect(flaws(broker.world, creation), what).toEqual([]);
+        else
+          expect(/rollback failed; manual cleanup of qube '(.*)'/.exec(String(reply.error))?.[1], what).toBe(left[0]);
+        clear(broker);
+      }
+      await close(broker);
+    },
+  );
+
   test('is whole or gone in the end when qubesd goes on too late with any one call', async () => {
     const broker = await open(SHORT);
     const { count, first } = await wellDone(broker, creation);

@@ -225,13 +225,24 @@ describe('what is created', () => {
     expect(broker.world.qube('ai-new').volumes.get('private')).toBe(actual);
   });
 
-  test('is the only one of its name when two calls want it at once, and the pool is not overdrawn', async () => {
-    const broker = await temporaryBroker({ operatorFiles: { ...QUIET, 'pool-cap': String(42 * GIB) } });
-    const replies = await Promise.all(
-      ['ai-a', 'ai-a', 'ai-b', 'ai-c', 'ai-d'].map((name) => broker.call(SERVICE, request({ name }))),
-    );
-    const errors = replies.map((reply) => ('error' in reply ? reply.error : null));
-    expect(errors).toEqual([null, "qube 'ai-a' already exists", null, 'pool cap exceeded', 'pool cap exceeded']);
+  test('is the only one of its name when two calls want it at once', async () => {
+    const broker = await temporaryBroker();
+    const templates = [{}, { template: 'ai-dvmt', klass: 'DispVM' }];
+    const replies = await Promise.all(templates.map((changes) => broker.call(SERVICE, request(changes))));
+    expect(replies).toEqual([{ ok: true, name: 'ai-new' }, refusal("qube 'ai-new' already exists")]);
+  });
+
+  test('does not overdraw the pool, however many services create at once', async () => {
+    const broker = await temporaryBroker({ operatorFiles: { ...QUIET, 'pool-cap': String(41 * GIB) } });
+    const calls: [string, object][] = [
+      [SERVICE, request({ name: 'ai-a' })],
+      [SERVICE, request({ name: 'ai-b', template: 'ai-dvmt', klass: 'DispVM' })],
+      ['qmcp.SpawnDisposableAIManaged', { template: 'ai-dvmt' }],
+      ['qmcp.CloneAIManagedQube', { source: 'ai-idle', name: 'ai-c' }],
+    ];
+    const replies = await Promise.all(calls.map(([service, body]) => broker.call(service, body)));
+    const full = refusal('pool cap exceeded');
+    expect(replies).toEqual([{ ok: true, name: 'ai-a' }, full, full, full]);
   });
 });
 
