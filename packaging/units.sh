@@ -30,6 +30,7 @@ case $1 in
       else
         systemctl --no-reload preset $system || :
         systemctl --no-reload preset --global $user || :
+        if runs; then systemctl daemon-reload || :; fi
       fi
     fi
     ;;
