@@ -39,13 +39,13 @@ describe('the README', () => {
     expect(read('test/demo/transcript.txt')).toContain(quoted);
   });
 
-  test('names the commands that there are', () => {
+  test('names no command that there is not', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = [...text.matchAll(/npm (?:run (\w+)|(test))/g)].map(([, command, test]) => command ?? test);
-    expect(new Set(named)).toEqual(new Set(Object.keys(scripts)));
+    expect(named.filter((name) => name !== undefined && !Object.hasOwn(scripts, name))).toEqual([]);
   });
 
-  test('shows every directory of the daemon', () => {
+  test('shows no directory of the daemon that is not there', () => {
     const shown = [...text.matchAll(/^ {2}(\w+)\/ +\S/gm)].map(([, name]) => `daemon/${name}`);
     expect(shown.filter((path) => !existsSync(at(path)))).toEqual([]);
   });

@@ -80,7 +80,9 @@ test('the tour shows every kind of question once, and every window is answered',
   expect(stdout).not.toContain('WRONG');
   expect(exitCode).toBe(0);
   const changing = [...SERVICES.values()].filter(({ kind }) => kind === 'change').map(({ name }) => name);
-  expect(new Set(stdout.match(/(?<=agent +)qmcp\.\w+/g))).toEqual(new Set(changing));
+  expect(new Set(stdout.match(/(?<=agent +)qmcp\.\w+/g))).toEqual(
+    new Set([...changing, 'qmcp.Prepare', 'qmcp.Commit']),
+  );
   expect(stdout.match(/answer +approved, signed over exactly the lines above/g)).toHaveLength(TOUR_LENGTH);
   expect(readdirSync(join(directory, 'pictures'))).toHaveLength(TOUR_LENGTH);
   expectNothingLeft();

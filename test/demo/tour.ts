@@ -11,6 +11,8 @@ interface Stop {
   readonly title: string;
   readonly service: string;
   readonly request: Reply;
+  /** The steps of the plan that is committed. */
+  readonly prepared?: readonly { readonly service: string; readonly request: Reply }[];
   /** The name that has to be typed, where something could be lost. */
   readonly typed?: string;
   /** Operator files that hold from here on. */
@@ -41,6 +43,15 @@ const STOPS: readonly Stop[] = [
     request: { name: 'ai-research', feature: 'menu-items', value: 'firefox.desktop' },
   },
   {
+    title: 'firewall',
+    service: 'qmcp.SetFirewallAIManaged',
+    request: {
+      name: 'ai-crawler',
+      rules: ['action=accept proto=tcp dsthost=example.org dstports=443-443', 'action=drop'],
+    },
+    typed: 'ai-crawler',
+  },
+  {
     title: 'create',
     service: 'qmcp.SpawnAIManagedQube',
     request: { name: 'ai-report', template: 'ai-debian-13', label: 'blue' },
@@ -48,6 +59,17 @@ const STOPS: readonly Stop[] = [
   { title: 'disposable', service: 'qmcp.SpawnDisposableAIManaged', request: { template: 'ai-dvm' } },
   { title: 'clone', service: 'qmcp.CloneAIManagedQube', request: { source: 'ai-crawler', name: 'ai-crawler-2' } },
   lifecycle('remove', 'ai-scratch', { typed: 'ai-scratch' }),
+  {
+    title: 'plan',
+    service: 'qmcp.Commit',
+    prepared: [
+      { service: 'qmcp.SpawnAIManagedQube', request: { name: 'ai-summary', template: 'ai-debian-13', label: 'blue' } },
+      { service: LIFECYCLE, request: { name: 'ai-summary', action: 'start' } },
+      { service: LIFECYCLE, request: { name: 'ai-crawler', action: 'remove' } },
+    ],
+    request: {},
+    typed: 'ai-crawler',
+  },
   lifecycle('remove', 'ai-archive', {
     title: 'remove with a way back',
     typed: 'ai-archive',
@@ -59,9 +81,11 @@ const STOPS: readonly Stop[] = [
 export const TOUR_LENGTH = STOPS.length;
 
 export const playTour = async (play: Play, stage: Stage): Promise<void> => {
-  for (const { title, service, request, typed = null, files = {} } of STOPS) {
+  for (const { title, service, prepared, request, typed = null, files = {} } of STOPS) {
     for (const [name, text] of Object.entries(files)) stage.daemon.operatorFile(name, text);
     play.out.scene(`${title[0]?.toUpperCase()}${title.slice(1)}`);
-    await play.show(service, request, { deed: 'allow', name: typed, picture: `tour-${title.replace(/\W+/g, '-')}` });
+    const { nonce = '' } = prepared ? await play.call('qmcp.Prepare', { calls: prepared }) : {};
+    const picture = `tour-${title.replace(/\W+/g, '-')}`;
+    await play.show(nonce === '' ? service : `${service}+${nonce}`, request, { deed: 'allow', name: typed, picture });
   }
 };

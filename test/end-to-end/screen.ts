@@ -42,6 +42,9 @@ export class Screen {
     writeFileSync(join(this.#settings, 'gtk-3.0', 'settings.ini'), '[Settings]\ngtk-enable-animations=0\n');
     this.env = { ...process.env, DISPLAY: display, XDG_CONFIG_HOME: this.#settings };
     delete this.env.WAYLAND_DISPLAY;
+    // Nor on the session of whoever runs this: a locker there has nothing to say about this screen.
+    delete this.env.DBUS_SESSION_BUS_ADDRESS;
+    delete this.env.XDG_RUNTIME_DIR;
   }
 
   /** Starts the display and the window manager. Rejects with a ScreenError where that cannot be. */
