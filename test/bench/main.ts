@@ -1,6 +1,8 @@
 // `npm run bench`: measures what product.md promises and prints one table. Numbers compare within one run only.
 import { cpus } from 'node:os';
 import { callRows } from './calls.ts';
+import { journalRows } from './journal.ts';
+import { planRows } from './plans.ts';
 import type { Row } from './row.ts';
 
 const progress = (text: string): void => {
@@ -10,6 +12,8 @@ const progress = (text: string): void => {
 const sections: [string, () => Promise<readonly Row[]>][] = [
   ['Calls', () => callRows([], progress)],
   ['Calls as installed (--jitless)', () => callRows(['--jitless'], progress)],
+  ['Plans', async () => [...(await planRows([])), ...(await planRows(['--jitless']))]],
+  ['Journal', () => journalRows(progress)],
 ];
 
 let missed = 0;
