@@ -226,17 +226,23 @@ describe('what goes wrong on the way', () => {
     expect(broker.qubesd.changes()).toEqual([MADE, ['admin.vm.Remove', 'disp1234']]);
   });
 
-  test('an answer that names another qube leaves that one alone and nothing behind', async () => {
-    const broker = await temporaryBroker();
+  test('an answer that names a disposable that was there before leaves that one alone and nothing behind', async () => {
+    const old: QubeSpec = {
+      klass: 'DispVM',
+      tags: ['ai-managed'],
+      props: { template: 'ai-dvmt', auto_cleanup: 'True' },
+    };
+    const broker = await temporaryBroker({ fleet: { ...FLEET_F0, qubes: { ...FLEET_F0.qubes, disp5: old } } });
+    const { uuid } = broker.world.qube('disp5');
     broker.qubesd.onDone = ({ method }) => {
-      // The new one is renamed, and an old disposable of the same template has the name of the answer.
       if (method !== 'admin.vm.CreateDisposable') return;
-      const { props } = broker.world.qube('disp1234');
-      broker.world.recreate('disp1234', { klass: 'DispVM', tags: ['ai-managed'], props: { template: 'ai-dvmt' } });
-      broker.world.add('disp99', { klass: 'DispVM', tags: ['ai-managed'], props: Object.fromEntries(props) });
+      // The old one has got the name of the answer, and the new one another.
+      broker.world.remove('disp5');
+      broker.world.recreate('disp1234', { ...old, uuid });
+      broker.world.add('disp99', old);
     };
     expect(await broker.call(SERVICE, { template: 'ai-dvmt' })).toEqual(FAILED);
-    expect(broker.world.qubes.has('disp1234')).toBe(true);
+    expect(broker.world.qube('disp1234').uuid).toBe(uuid);
     expect(broker.world.qubes.has('disp99')).toBe(false);
   });
 });

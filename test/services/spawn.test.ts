@@ -302,6 +302,31 @@ describe('what goes wrong on the way', () => {
     expect(broker.world.qubes.has('ai-new')).toBe(false);
   });
 
+  test('a qube that was made goes even when it was not seen at first, whatever became of it', async () => {
+    const broker = await temporaryBroker();
+    broker.qubesd.onDone = ({ method, arg }) => {
+      if (method !== 'admin.vm.Create.AppVM') return;
+      expect(arg).toBe('ai-debian-13');
+      broker.world.setState('ai-new', 'Running');
+      broker.qubesd.faults.inject({ method: 'admin.vm.List', dest: 'ai-new', fault: 'empty' });
+    };
+    expect(await broker.call(SERVICE, request())).toEqual(refusal('create failed'));
+    expect(broker.world.qubes.has('ai-new')).toBe(false);
+  });
+
+  test('a qubesd that is gone when the order is given has made nothing, and the reply says no more', async () => {
+    const broker = await openBroker();
+    const append = broker.journal.append;
+    Object.assign(broker.journal, {
+      append: async (record: { type: string; step?: string }) => {
+        if (record.step === 'create') await broker.qubesd.stop();
+        return append(record as never);
+      },
+    });
+    expect(await broker.call(SERVICE, request())).toEqual(refusal('create failed'));
+    await broker.stop();
+  });
+
   test('another qube under the name is never touched', async () => {
     const broker = await temporaryBroker();
     broker.qubesd.onDone = ({ method }) => {
