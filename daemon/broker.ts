@@ -1,9 +1,11 @@
 // The way a call goes, station by station: frame -> request -> operation -> verdict -> approval -> effect -> reply.
 // The frame came through the door (qrexec/); the reply leaves by it.
 import type { ConfirmerParts } from './confirm/confirmer.ts';
-import { QuestionQueue } from './confirm/queue.ts';
+import { type Asker, QuestionQueue } from './confirm/queue.ts';
 import type { QubeName } from './names.ts';
 import { Plans } from './plans/plans.ts';
+import type { Admitted, Denied, Principals } from './principals/principals.ts';
+import { scopedTo } from './principals/scope.ts';
 import { type Call, NOT_FOUND, type Reply } from './qrexec/door.ts';
 import type { Admin } from './qubesadmin/admin.ts';
 import type { AdminCall } from './qubesadmin/client.ts';
@@ -22,6 +24,7 @@ export interface BrokerParts extends ConfirmerParts {
   readonly admin: Admin;
   readonly tools: Tools;
   readonly settings: SettingsReader;
+  readonly principals: Principals;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Buffer;
@@ -33,8 +36,6 @@ export interface BrokerParts extends ConfirmerParts {
   readonly pause?: (ms: number) => Promise<void>;
 }
 
-/** The one principal that a source has for unsigned calls. */
-const DEFAULT_PRINCIPAL = 'default';
 const BUDGET = 'budget';
 
 export class Broker {
@@ -55,14 +56,28 @@ export class Broker {
   /** Answers one call. Never throws and never rejects: what nobody planned is a no (I7). */
   handle = (call: Call): Reply | Promise<Reply> => {
     if (this.#parts.stopping.aborted) return NOT_FOUND;
-    const caller: Caller = { source: call.source, principal: DEFAULT_PRINCIPAL };
     try {
-      const reply = this.#plans.handle(call, caller) ?? this.#service(call, caller);
+      const who = this.#parts.principals.admit(call, SERVICES.get(call.service)?.kind ?? 'change');
+      const reply = who instanceof Promise ? who.then((each) => this.#from(each, call)) : this.#from(who, call);
       return reply instanceof Promise ? reply.catch((error) => this.#unplanned(error, call.service)) : reply;
     } catch (error) {
       return this.#unplanned(error, call.service);
     }
   };
+
+  #from(who: Admitted | Denied, call: Call): Reply | Promise<Reply> {
+    if (who.kind === 'denied') return this.#denied(call, who);
+    const request = { ...call, body: who.body };
+    return this.#plans.handle(request, who.caller) ?? this.#service(request, who.caller);
+  }
+
+  /** Why somebody is not taken for who they say is told to the journal alone (I6). */
+  #denied({ service: name, source }: Call, { principal, rule }: Denied): Reply {
+    const ofCall = { call: ++this.#calls, source, principal, service: name, action: 'admit', qubes: [], args: {} };
+    this.#parts.journal.note({ ...ofCall, type: 'decision', verdict: 'refuse', rule });
+    const service = SERVICES.get(name);
+    return service?.kind === 'change' ? service.opaque : NOT_FOUND;
+  }
 
   #service({ service: name, body }: Call, caller: Caller): Reply | Promise<Reply> {
     const service = SERVICES.get(name);
@@ -70,6 +85,11 @@ export class Broker {
     if (body === null && service.malformed) return service.malformed;
     if (service.kind === 'change') return this.#change(service, body?.json, caller);
     return this.#parts.restraint.isFrozen(caller.source) ? NOT_FOUND : this.#read(service, body?.json, caller);
+  }
+
+  /** Whose question is being asked, and who waits. */
+  get askers(): QuestionQueue['askers'] {
+    return this.#queue.askers;
   }
 
   /** Work of the broker's own, under the number of a call, while no call changes these qubes. */
@@ -80,7 +100,8 @@ export class Broker {
     const { fleet, admin, now, stopping } = this.#parts;
     const notice = (sentence: string): void => this.#parts.notice(sentence, service.name);
     const settings = this.#parts.settings.current();
-    return service.answer(json, { fleet, admin, settings, caller, now, stopping, notice });
+    const seen = { fleet: scopedTo(caller, fleet), whole: fleet };
+    return service.answer(json, { ...seen, admin, settings, caller, now, stopping, notice });
   }
 
   async #change(service: ChangeService, json: unknown, caller: Caller): Promise<Reply> {
@@ -97,7 +118,8 @@ export class Broker {
       });
       if ('ok' in first) return first;
       if (first.kind === 'refused') return first.refusal;
-      const reply = await this.#queue.turn(caller.source, (waited) => this.#asked(walk, first, waited));
+      const asker = askerOf(caller, service, wish, first);
+      const reply = await this.#queue.turn(asker, (waited) => this.#asked(walk, first, waited));
       return reply ?? service.opaque;
     } catch (error) {
       if (error instanceof AdminError) return service.unavailable;
@@ -137,6 +159,13 @@ export class Broker {
     return NOT_FOUND;
   }
 }
+
+const askerOf = (
+  { source, principal }: Caller,
+  { name: service }: ChangeService,
+  { action }: Wish,
+  { qubes }: Resolved,
+): Asker => ({ source, principal, service, action, names: qubes.map(({ name }) => name) });
 
 /** What work on the qube of this name excludes other work by. */
 const keyOf = (name: string): string => `qube ${name}`;

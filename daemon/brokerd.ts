@@ -11,6 +11,9 @@ import { Restraint } from './confirm/restraint.ts';
 import { flagsOf } from './flags.ts';
 import { FleetView } from './fleet/view.ts';
 import { openJournal } from './journal/journal.ts';
+import { Ledger } from './principals/ledger.ts';
+import { Principals } from './principals/principals.ts';
+import { Registry } from './principals/registry.ts';
 import { openDoor } from './qrexec/door.ts';
 import { adminOver } from './qubesadmin/admin.ts';
 import { adminCallsTo } from './qubesadmin/client.ts';
@@ -19,11 +22,13 @@ import { toolsIn } from './qubesadmin/tool.ts';
 import { startReaper } from './reaper/reaper.ts';
 import { settledText, startSettling } from './services/debris.ts';
 import { openSettings } from './settings/open.ts';
-import { complaintText } from './settings/settings.ts';
+import { type Complaint, complaintText } from './settings/settings.ts';
 import { notifierIn, passedSocket, reportReady, watchdogMs } from './systemd.ts';
 
 /** How long open calls may take to end after SIGTERM; systemd would kill us later. */
 const STOP_DEADLINE_MS = 4_000;
+/** How long the end waits for what principals used to be written down; a start after less of it assumes the worst. */
+const LEDGER_DEADLINE_MS = 500;
 /** How long the start waits for what an earlier one left to be cleared away; it goes on behind the open door. */
 const SETTLING_MS = 10_000;
 /** How long the start waits for qubesd's event stream. Without it reads go live, so nothing depends on the wait. */
@@ -45,14 +50,16 @@ const monotonicMs = (): number => performance.now();
 const main = async (): Promise<void> => {
   // Sockets and files are for root and the group qubes, never for the world.
   process.umask(0o007);
+  const ofSettings = complainer(flags.etc, (complaints) => journal.note({ type: 'settings', complaints }));
   const settings = openSettings(flags.etc, now, {
     policyDir: flags.policy,
-    changed: ({ complaints }) => {
-      for (const complaint of complaints) log.warn(complaintText(flags.etc, complaint));
-      journal.note({ type: 'settings', complaints: complaints.map((each) => complaintText(flags.etc, each)) });
-    },
+    changed: ({ complaints }) => ofSettings.changed(complaints),
   });
-  for (const complaint of settings.current().complaints) log.warn(complaintText(flags.etc, complaint));
+  ofSettings.first(settings.current().complaints);
+  const ofRegistry = complainer(flags.etc, (complaints) => journal.note({ type: 'settings', complaints }));
+  const registry = new Registry(flags.etc, { changed: ofRegistry.changed });
+  ofRegistry.first(registry.complaints);
+  const ledger = new Ledger(flags.state, { complain: (sentence) => log.error(sentence) });
 
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const { journal, unfinished, findings } = await openJournal({
@@ -89,6 +96,7 @@ const main = async (): Promise<void> => {
     tools,
     fleet,
     settings,
+    principals: new Principals({ registry, ledger, now }),
     journal,
     nonces: new Nonces(randomBytes, monotonicMs),
     restraint,
@@ -142,6 +150,7 @@ const main = async (): Promise<void> => {
     stopping.abort();
     await Promise.race([Promise.all([door.close(), reaperAtRest()]), wait(STOP_DEADLINE_MS)]);
     events.stop();
+    await Promise.race([ledger.close(), wait(LEDGER_DEADLINE_MS)]);
     journal.note({ type: 'stop', reason: signal });
     await journal.close();
     process.exit(0);
@@ -156,6 +165,24 @@ const main = async (): Promise<void> => {
     const timer = setInterval(work, ms).unref();
     return () => clearInterval(timer);
   });
+};
+
+/** Tells the log what is wrong with operator files, and the journal whenever that changes. */
+const complainer = (etc: string, note: (texts: readonly string[]) => void) => {
+  let told: readonly string[] = [];
+  const tell = (complaints: readonly Complaint[]): boolean => {
+    const texts = complaints.map((each) => complaintText(etc, each));
+    if (texts.length === told.length && texts.every((text, index) => text === told[index])) return false;
+    told = texts;
+    for (const text of texts) log.warn(text);
+    return true;
+  };
+  return {
+    first: (complaints: readonly Complaint[]): void => void tell(complaints),
+    changed: (complaints: readonly Complaint[]): void => {
+      if (tell(complaints)) note(told);
+    },
+  };
 };
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());

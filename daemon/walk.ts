@@ -1,6 +1,6 @@
 // One change call on its way, as the stations that the broker and the plans both send it through.
 import type { BrokerParts } from './broker.ts';
-import { confirm } from './confirm/confirmer.ts';
+import { type Approval, confirm } from './confirm/confirmer.ts';
 import type { Decision, NamedQube } from './journal/record.ts';
 import type { Nonce, QubeName } from './names.ts';
 import type { Reply } from './qrexec/door.ts';
@@ -38,13 +38,13 @@ export class Walk {
 
   /** By live facts, unless a rehearsal stands in for them. */
   async resolve(hands: Hands = this.#parts, standIns?: StandIns): Promise<Resolved | Refused> {
-    const { settings } = this.#parts;
-    if (this.#parts.restraint.isFrozen(this.#caller.source)) {
-      this.#decided([], 'refuse', 'frozen');
-      return { kind: 'refused', refusal: this.service.opaque, rule: 'frozen', qubes: [] };
-    }
+    const { settings, now, principals } = this.#parts;
+    if (this.#parts.restraint.isFrozen(this.#caller.source)) return this.#refused('frozen');
+    // The operator may have taken something away since the call came in.
+    const caller = principals.present(this.#caller);
+    if (caller === null) return this.#refused('principal-gone');
     try {
-      const resolved = await resolve(this.service, this.wish, this.#caller, hands, settings.current(), standIns);
+      const resolved = await resolve(this.service, this.wish, caller, hands, settings.current(), now(), standIns);
       if (resolved.kind === 'refused') this.#decided(resolved.qubes, 'refuse', resolved.rule);
       else this.#decided(resolved.qubes, resolved.verdict.kind, resolved.verdict.rule);
       return resolved;
@@ -52,6 +52,11 @@ export class Walk {
       this.#decided([], 'refuse', error instanceof AdminError ? 'qubesd-unavailable' : 'unplanned');
       throw error;
     }
+  }
+
+  #refused(rule: string): Refused {
+    this.#decided([], 'refuse', rule);
+    return { kind: 'refused', refusal: this.service.opaque, rule, qubes: [] };
   }
 
   #decided(qubes: readonly NamedQube[], verdict: Decision['verdict'], rule: string): void {
@@ -65,7 +70,11 @@ export class Walk {
     return mayAsk;
   }
 
-  async confirm({ operation, qubes, digest }: Resolved) {
+  async confirm({ operation, qubes, digest }: Resolved): Promise<Approval> {
+    if (!(await this.#parts.principals.takeQuestion(this.#caller))) {
+      this.#decided(qubes, 'refuse', 'principal-questions');
+      return { kind: 'no' };
+    }
     const deadline = this.#arrival + this.#parts.settings.current().consentTimeoutSeconds * 1000;
     const view = await operation.describe();
     return confirm(this.#parts, { source: this.#caller.source, ofCall: this.#ofCall(qubes), digest, view, deadline });

@@ -2,8 +2,9 @@
 // calls, stopped after the verdict and taken up again at the approval; its effects go the same way as any other.
 import type { BrokerParts } from '../broker.ts';
 import { confirm } from '../confirm/confirmer.ts';
-import type { QuestionQueue } from '../confirm/queue.ts';
+import type { Asker, QuestionQueue } from '../confirm/queue.ts';
 import { isNonce, isQubeName, type Nonce, type QubeName, type Uuid } from '../names.ts';
+import { mayRead } from '../principals/verdict.ts';
 import { type Call, NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import { adminOver } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
@@ -37,7 +38,7 @@ export class Plans {
     this.#parts = parts;
     this.#store = new PlanStore(parts.monotonicMs);
     parts.fleet.watch((name) => this.#store.voidOn(name));
-    parts.restraint.onFreeze = (source) => this.#store.voidOf(source);
+    parts.restraint.onFreeze((source) => this.#store.voidOf(source));
   }
 
   /** Answers a call of one of the four services; null for any other. Rejects only for what nobody planned. */
@@ -103,6 +104,7 @@ export class Plans {
     const stages: Stage[] = [];
     for (const { service, json } of steps) {
       if (service.kind === 'read') {
+        if (!mayRead(caller)) return NOT_FOUND;
         stages.push({ kind: 'read', service, json, reply: null });
         continue;
       }
@@ -130,11 +132,10 @@ export class Plans {
   }
 
   async #run(plan: Plan): Promise<void> {
-    const { source } = plan.caller;
     const first = await this.#rehearseLive(plan);
     const isBegun =
       first?.verdict === 'ask'
-        ? await this.#parts.queue.turn(source, async (waited) => {
+        ? await this.#parts.queue.turn(this.#askerOf(plan), async (waited) => {
             const live = waited ? await this.#rehearseLive(plan) : first;
             return live !== null && this.#asked(plan, live);
           })
@@ -157,6 +158,7 @@ export class Plans {
     const views = live.resolved.flatMap(({ step, view }) => (view ? [{ step, view }] : []));
     const view = await planView(plan.stages.length, views, plan.caller, adminOver(call));
     if (!view) return false;
+    if (!(await this.#parts.principals.takeQuestion(plan.caller))) return false;
     const deadline = monotonicMs() + settings.current().consentTimeoutSeconds * 1000;
     const approval = await confirm(this.#parts, {
       source,
@@ -256,9 +258,13 @@ export class Plans {
     return { ok: true };
   }
 
-  #ofPlan({ caller, nonce, stages }: Plan, { qubes }: Rehearsed) {
+  #askerOf({ caller: { source, principal }, names }: Plan): Asker {
+    return { source, principal, service: COMMIT, action: 'commit', names };
+  }
+
+  #ofPlan({ caller: { source, principal }, nonce, stages }: Plan, { qubes }: Rehearsed) {
     const args = { steps: stages.length };
-    return { call: 0, ...caller, service: COMMIT, action: 'commit', qubes, args, plan: nonce };
+    return { call: 0, source, principal, service: COMMIT, action: 'commit', qubes, args, plan: nonce };
   }
 }
 

@@ -6,6 +6,7 @@ import { FleetView } from '../fleet/view.ts';
 import { canonical } from '../journal/canonical.ts';
 import type { NamedQube } from '../journal/record.ts';
 import type { Digest, QubeName, Uuid } from '../names.ts';
+import { scopedTo } from '../principals/scope.ts';
 import type { Reply } from '../qrexec/door.ts';
 import { adminOver } from '../qubesadmin/admin.ts';
 import type { AdminCall } from '../qubesadmin/client.ts';
@@ -116,7 +117,8 @@ const read = async (
   { settings, stopping, notice, now }: BrokerParts,
 ): Promise<Reply> =>
   service.answer(json, {
-    fleet,
+    fleet: scopedTo(caller, fleet),
+    whole: fleet,
     admin,
     settings: settings.current(),
     caller,

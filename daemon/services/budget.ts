@@ -2,11 +2,12 @@
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import { inParallel } from '../fleet/in-parallel.ts';
 import type { Uuid } from '../names.ts';
+import { isOwn } from '../principals/scope.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
 import { isManaged, type Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
-import type { Settings } from '../settings/settings.ts';
+import type { Caller, Scene } from './service.ts';
 
 /** What qubesd gives a new private volume, and so the least that any creation is charged. */
 export const LEAST_CHARGE = 2 * 2 ** 30;
@@ -58,20 +59,30 @@ const tagsOf = async (admin: Admin, uuid: Uuid): Promise<ReadonlySet<string> | n
 };
 
 /**
- * Why there is no room, or null where there is. `estimate` gives the bytes that would be added. Read live, and only
- * meaningful under the lock that all creations share.
+ * Why there is no room, or null where there is: in the pool, or in what the caller may hold, which is `opaque`. `estimate`
+ * gives the bytes that would be added. Read live, and only meaningful under the lock that all creations share.
  */
 export const budgetRefusal = async (
-  admin: Admin,
-  { poolCap }: Pick<Settings, 'poolCap'>,
+  { admin, settings: { poolCap }, caller }: Pick<Scene, 'admin' | 'settings' | 'caller'>,
   estimate: () => Promise<number>,
+  opaque: Refusal,
 ): Promise<Refusal | null> => {
   if (poolCap === null) return CAP_UNKNOWN;
   try {
-    const [added, used] = await Promise.all([estimate(), allQubes(admin).then((qubes) => usedBytes(admin, qubes))]);
-    return used + added > poolCap ? CAP_EXCEEDED : null;
+    const [added, qubes] = await Promise.all([estimate(), allQubes(admin)]);
+    if (!(await isAllowed(admin, caller, qubes, added))) return opaque;
+    return (await usedBytes(admin, qubes)) + added > poolCap ? CAP_EXCEEDED : null;
   } catch (error) {
     if (error instanceof AdminError) return USE_UNKNOWN;
     throw error;
   }
+};
+
+/** Whether one more qube of this many bytes is within what the caller may hold at a time. */
+const isAllowed = async (admin: Admin, caller: Caller, qubes: readonly Charged[], added: number): Promise<boolean> => {
+  const { qubes: mostQubes = null, bytes: mostBytes = null } = caller.limits ?? {};
+  if (mostQubes === null && mostBytes === null) return true;
+  const own = qubes.filter((qube) => isOwn(qube, caller));
+  if (mostQubes !== null && own.length >= mostQubes) return false;
+  return mostBytes === null || (await usedBytes(admin, own)) + added <= mostBytes;
 };

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { birthTags, isControlled } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import type { QubeName } from '../names.ts';
+import { ownerOf } from '../principals/caller.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -72,16 +73,17 @@ const prepare = async (name: string, scene: Scene): Promise<Operation | Refusal>
   const egress = await inheritedEgress(source, scene);
   if (isRefusal(egress)) return egress;
   let size = 0;
-  const noRoom = await budgetRefusal(admin, settings, async () => {
+  const measure = async (): Promise<number> => {
     size = await footprint(admin, source);
     return size;
-  });
+  };
+  const noRoom = await budgetRefusal(scene, measure, NOT_FOUND);
   if (noRoom) return noRoom;
   const takes = await readClonePlan({ ...source, klass }, admin, settings).catch(unreadable);
   if (isRefusal(takes)) return takes;
 
   const tags = new Set([
-    ...birthTags(source.tags ?? new Set(), settings.birthCeiling, caller.source),
+    ...birthTags(source.tags ?? new Set(), settings.birthCeiling, ownerOf(caller)),
     ...[...(source.tags ?? [])].filter((tag) => !isControlled(tag) && !PLATFORM_TAG.test(tag)),
   ]);
   const plan: Plan = { name, source, egress, tags, size, takes };

@@ -1,7 +1,7 @@
 // qmcp.AIManagedEvents (contract 1.13): what happens to managed qubes during some seconds, told at their end. It listens to
 // the one lasting stream of the view, so that a call that waits holds a timer and nothing of qubesd.
 import { z } from 'zod';
-import type { FleetView, Snapshot } from '../fleet/view.ts';
+import type { Snapshot } from '../fleet/view.ts';
 import { isQubeName, type QubeName } from '../names.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import { isManaged, UMBRELLA } from '../qube.ts';
@@ -153,7 +153,7 @@ const beginnings = (event: string): string[] => {
 const scopeOf = async (
   { event, subject }: Sighting,
   opening: Snapshot,
-  fleet: FleetView,
+  fleet: Reading['fleet'],
 ): Promise<{ readonly klass: string | null } | null> => {
   const before = wasManaged(opening, subject) ? opening.get(subject) : undefined;
   if (event === TAG_DELETED && !before) return null;

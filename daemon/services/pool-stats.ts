@@ -15,9 +15,9 @@ export const poolStats: ReadService = {
 };
 
 /** Which qubes count is known from the view; volumes grow without an event, so their sizes are read. */
-const stats = async (cap: number, { fleet, admin }: Reading): Promise<Reply> => {
+const stats = async (cap: number, { whole, admin }: Reading): Promise<Reply> => {
   try {
-    const used = await usedBytes(admin, [...(await fleet.snapshot()).values()]);
+    const used = await usedBytes(admin, [...(await whole.snapshot()).values()]);
     return {
       ok: true,
       ai_managed_bytes_used: used,

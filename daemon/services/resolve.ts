@@ -2,12 +2,13 @@
 // into one digest. Run once before the question and once after the answer, it must come out the same (I2).
 import { createHash } from 'node:crypto';
 import { isControlled } from '../authority/birth.ts';
-import { decide, decisive, type Verdict } from '../authority/decide.ts';
+import { decide, decisive, riskOf, type Verdict } from '../authority/decide.ts';
 import { isListed } from '../authority/guarded.ts';
 import { readQube } from '../fleet/live.ts';
 import { canonical } from '../journal/canonical.ts';
 import type { NamedQube } from '../journal/record.ts';
 import type { Digest, Uuid } from '../names.ts';
+import { principalVerdict } from '../principals/verdict.ts';
 import type { Refusal } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -47,13 +48,14 @@ const NONE: StandIns = { of: (uuid) => uuid, has: () => false };
 
 const DIGEST_CONTEXT = 'qmcp-operation-v1\0';
 
-/** Resolves and decides one wish by live facts. Rejects with `AdminError` when qubesd cannot be asked. */
+/** Resolves and decides one wish by live facts, at `now` in milliseconds since 1970. Rejects with `AdminError` when qubesd cannot be asked. */
 export const resolve = async (
   service: ChangeService,
   wish: Wish,
   caller: Caller,
   { admin, tools }: Hands,
   settings: Settings,
+  now: number,
   standIns: StandIns = NONE,
 ): Promise<Resolved | Refused> => {
   const named: NamedQube[] = [];
@@ -70,7 +72,7 @@ export const resolve = async (
     named.push({ role, name: qube.name, uuid: qube.uuid });
   }
 
-  const verdict = decide({
+  const decided = decide({
     service: service.name,
     action: wish.action,
     attributes: wish.attributes,
@@ -81,7 +83,11 @@ export const resolve = async (
       ]),
     ),
     settings: decisive(settings),
+    ceiling: caller.limits?.ceiling,
   });
+  const risk = riskOf(service.name, wish.action, wish.attributes);
+  const deed = { service: service.name, risk, qubes, claims: wish.claims ?? [], now };
+  const verdict = principalVerdict(decided, caller, deed);
   if (verdict.kind === 'refuse') return refused(service.opaque, verdict.rule);
 
   const operation = await wish.prepare({ admin, tools, settings, caller, qubes });

@@ -1,19 +1,16 @@
 // What a service is: a declaration that the broker walks through. Nothing here decides or does anything by itself.
 import type { Attributes } from '../authority/kernel.ts';
 import type { View } from '../confirm/question.ts';
-import type { FleetView } from '../fleet/view.ts';
-import { isQubeName, type QubeName } from '../names.ts';
+import { isQubeName } from '../names.ts';
+import type { Caller } from '../principals/caller.ts';
+import type { ReadableFleet } from '../principals/scope.ts';
 import type { Refusal, Reply } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import type { Tools } from '../qubesadmin/tool.ts';
 import type { Settings } from '../settings/settings.ts';
 
-/** Who is asking: the qube that qrexec names, and the principal within it. */
-export interface Caller {
-  readonly source: QubeName;
-  readonly principal: string;
-}
+export type { Caller };
 
 /** The journal's whitelisted arguments: names that passed a grammar, words of ours, numbers; never values. */
 export type Args = Readonly<Record<string, string | number | boolean | null>>;
@@ -28,7 +25,10 @@ export interface ReadService {
 
 /** What a read may use. It changes nothing, and is served from the view where that is fresh. */
 export interface Reading {
-  readonly fleet: FleetView;
+  /** What there is for this caller. */
+  readonly fleet: ReadableFleet;
+  /** The same without the caller's limits: for sums over all, never to name anything. */
+  readonly whole: ReadableFleet;
   readonly admin: Admin;
   readonly settings: Settings;
   readonly caller: Caller;

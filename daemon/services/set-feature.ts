@@ -3,8 +3,9 @@ import { z } from 'zod';
 import type { View } from '../confirm/question.ts';
 import { readQube } from '../fleet/live.ts';
 import { isFeatureName, isQubeName } from '../names.ts';
+import { isInScope } from '../principals/scope.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
-import { isManaged, type Qube } from '../qube.ts';
+import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import { AdminError, type Destination } from '../qubesadmin/wire.ts';
 import { type ChangeService, nameArg, type Operation, type Scene, type Wish } from './service.ts';
@@ -48,7 +49,7 @@ const prepare = async (feature: string, value: unknown, scene: Scene): Promise<O
   if (!isFeatureName(feature) || !isSettableFeature(feature, settings.featuresAllowed)) {
     return refuse(`feature '${feature}' is operator-only`);
   }
-  const referent = CROSS_QUBE_FEATURES.has(feature) ? await readReferent(value, admin) : null;
+  const referent = CROSS_QUBE_FEATURES.has(feature) ? await readReferent(value, scene) : null;
   if (CROSS_QUBE_FEATURES.has(feature) && !referent) {
     return refuse(`cross-VM feature '${feature}' must reference an ai-managed qube`);
   }
@@ -68,9 +69,9 @@ const prepare = async (feature: string, value: unknown, scene: Scene): Promise<O
   };
 };
 
-const readReferent = async (value: unknown, admin: Admin): Promise<Qube | null> => {
+const readReferent = async (value: unknown, { admin, caller }: Scene): Promise<Qube | null> => {
   const referent = typeof value === 'string' ? await readQube(admin, value) : null;
-  return referent && isManaged(referent) ? referent : null;
+  return referent && isInScope(referent, caller) ? referent : null;
 };
 
 /** Integers that were not sent exactly would not be the caller's; null for everything the contract does not take. */

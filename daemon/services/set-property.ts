@@ -5,8 +5,9 @@ import type { View } from '../confirm/question.ts';
 import { readQube } from '../fleet/live.ts';
 import { pythonFloat } from '../journal/python-json.ts';
 import { isPropertyName, isQubeName } from '../names.ts';
+import { isInScope } from '../principals/scope.ts';
 import { NOT_FOUND, type Refusal, refuse } from '../qrexec/door.ts';
-import { isManaged, type Qube } from '../qube.ts';
+import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import { AdminError, type Destination } from '../qubesadmin/wire.ts';
 import { type ChangeService, nameArg, type Operation, type Scene, type Wish, type Work } from './service.ts';
@@ -60,7 +61,7 @@ const prepare = async (property: string, value: unknown, scene: Scene): Promise<
     if (await providesNetwork(admin, dest)) return OF_A_ROUTER;
     if (value !== null) return RETARGET;
   }
-  const referent = isReference(property) && value !== null ? await readReferent(property, value, admin) : null;
+  const referent = isReference(property) && value !== null ? await readReferent(property, value, scene) : null;
   if (referent && 'ok' in referent) return referent;
   const text = textOf(value);
   if (text === null) return FAILED;
@@ -104,10 +105,10 @@ const providesNetwork = async (admin: Admin, dest: Destination): Promise<boolean
   }
 };
 
-const readReferent = async (property: Property, value: unknown, admin: Admin): Promise<Qube | Refusal> => {
+const readReferent = async (property: Property, value: unknown, scene: Scene): Promise<Qube | Refusal> => {
   if (typeof value !== 'string') return refuse(`${property} value must be a qube name string or null`);
-  const referent = await readQube(admin, value);
-  if (referent && isManaged(referent)) return referent;
+  const referent = await readQube(scene.admin, value);
+  if (referent && isInScope(referent, scene.caller)) return referent;
   return refuse(`cross-ref property '${property}' must reference an ai-managed qube`);
 };
 

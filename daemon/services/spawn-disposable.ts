@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { birthTags } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import { isQubeName } from '../names.ts';
+import { ownerOf } from '../principals/caller.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
@@ -64,13 +65,13 @@ const prepare = async (scene: Scene): Promise<Operation | Refusal> => {
   const { name, uuid, klass } = dvmt;
   if (!(await isDisposableTemplate(admin, uuid))) return notDisposableTemplate(name, klass);
   const charge = async (): Promise<number> => Math.max(await footprint(admin, dvmt), LEAST_CHARGE);
-  const noRoom = await budgetRefusal(admin, settings, charge);
+  const noRoom = await budgetRefusal(scene, charge, NOT_FOUND);
   if (noRoom) return noRoom;
   const egress = await inheritedEgress(dvmt, scene);
   if (isRefusal(egress)) return egress;
   if (await isPreloaded(admin, name, uuid)) return CREATION.undone;
 
-  const tags = birthTags(dvmt.tags ?? new Set(), settings.birthCeiling, caller.source);
+  const tags = birthTags(dvmt.tags ?? new Set(), settings.birthCeiling, ownerOf(caller));
   const plan: Plan = { dvmt, egress, tags };
   return {
     risk: 'change',

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { birthTags } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import type { QubeName, Uuid } from '../names.ts';
+import { ownerOf } from '../principals/caller.ts';
 import { type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import { LABELS, type Label, type Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -54,11 +55,14 @@ interface Spawn {
   readonly privateSize: number | null;
 }
 
+/** One text for everything about the template (contract 1.5, step 10), and for what the caller may not hold. */
+const OPAQUE = refuse('template must reference an ai-managed qube');
+
 export const spawn: ChangeService = {
   kind: 'change',
   name: 'qmcp.SpawnAIManagedQube',
   malformed: refuse('invalid JSON input'),
-  opaque: refuse('template must reference an ai-managed qube'),
+  opaque: OPAQUE,
   unavailable: UNAVAILABLE,
   parse(json, settings): Wish | Refusal {
     const request: Readonly<Record<string, unknown>> = typeof json === 'object' && json !== null ? { ...json } : {};
@@ -107,10 +111,10 @@ const prepare = async (wanted: Spawn, scene: Scene): Promise<Operation | Refusal
   if (misshapen) return misshapen;
   const egress = await requestedEgress(wanted.netvm, template, scene);
   if (isRefusal(egress)) return egress;
-  const noRoom = sizeRefusal(wanted, settings) ?? (await budgetRefusal(admin, settings, async () => chargeOf(wanted)));
+  const noRoom = sizeRefusal(wanted, settings) ?? (await budgetRefusal(scene, async () => chargeOf(wanted), OPAQUE));
   if (noRoom) return noRoom;
 
-  const tags = birthTags(template.tags ?? new Set(), settings.birthCeiling, caller.source);
+  const tags = birthTags(template.tags ?? new Set(), settings.birthCeiling, ownerOf(caller));
   const plan: Plan = { wanted, template, egress, tags };
   return {
     risk: 'change',

@@ -11,6 +11,9 @@ import { Restraint } from '../../daemon/confirm/restraint.ts';
 import { FleetView } from '../../daemon/fleet/view.ts';
 import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
 import type { QubeName } from '../../daemon/names.ts';
+import { Ledger } from '../../daemon/principals/ledger.ts';
+import { Principals } from '../../daemon/principals/principals.ts';
+import { Registry } from '../../daemon/principals/registry.ts';
 import type { Reply } from '../../daemon/qrexec/door.ts';
 import { parseBody } from '../../daemon/qrexec/frame.ts';
 import { type Admin, adminOver } from '../../daemon/qubesadmin/admin.ts';
@@ -89,6 +92,11 @@ export class InProcess {
       tools: toolsIn(this.tools, { deadlineMs: TOOL_DEADLINE_MS }),
       fleet: this.view,
       settings,
+      principals: new Principals({
+        registry: new Registry(this.etc),
+        ledger: new Ledger(join(root, 'state'), { complain: (sentence) => this.notices.push(sentence) }),
+        now,
+      }),
       journal,
       nonces: new Nonces(randomBytes, monotonicMs),
       restraint: new Restraint(join(root, 'state'), monotonicMs),

@@ -1,0 +1,123 @@
+// One file of the registry: what an operator says of one principal (README.md beside this file). Pure; strict throughout,
+// since what is misread here could let somebody do more.
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { z } from 'zod';
+import { isQubeName, type QubeName } from '../names.ts';
+import { TIERS } from '../settings/settings.ts';
+import type { Limits } from './caller.ts';
+import { weekOf } from './hours.ts';
+import { isPattern, patternsOf } from './patterns.ts';
+
+export interface Principal {
+  readonly name: string;
+  /** The sources whose calls it may make; null for any, which only unsigned calls can have. */
+  readonly sources: ReadonlySet<QubeName> | null;
+  /** Its Ed25519 public key, 32 bytes in base64; null where it is who makes unsigned calls. */
+  readonly key: string | null;
+  readonly limits: Limits;
+}
+
+/** As in tags, so that no character of it is lost there, and short enough for a line of the question. */
+const NAME = /^[a-z][a-z0-9-]{0,30}$/;
+export const isPrincipalName = (text: unknown): text is string => typeof text === 'string' && NAME.test(text);
+
+/** `NAME.json` -> NAME; null for any other file name. */
+export const nameOfFile = (file: string): string | null => {
+  const name = file.endsWith('.json') ? file.slice(0, -'.json'.length) : '';
+  return isPrincipalName(name) ? name : null;
+};
+
+const SOURCES_MAX = 64;
+const PATTERNS_MAX = 256;
+const SPANS_MAX = 32;
+
+const KEY = /^[A-Za-z0-9+/]{43}=$/;
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const qubeName = z.string().refine(isQubeName, { error: 'is not the name of a qube' });
+
+const schema = z.strictObject({
+  key: z
+    .string()
+    .refine((text) => KEY.test(text) && Buffer.from(text, 'base64').toString('base64') === text, {
+      error: 'is not 32 bytes in base64',
+    })
+    .optional(),
+  unsigned: z.literal(true).optional(),
+  sources: z.union([z.literal('any'), z.array(qubeName).min(1).max(SOURCES_MAX)]),
+  ceiling: z.enum(TIERS),
+  names: z
+    .array(z.string().refine(isPattern, { error: 'is not a name, nor the beginning of one with * after it' }))
+    .min(1)
+    .max(PATTERNS_MAX)
+    .optional(),
+  owned_only: z.boolean().default(false),
+  risks: z.array(z.enum(['read', 'change', 'destroy'])).default(['read', 'change', 'destroy']),
+  per_hour: z.strictObject({ calls: count.optional(), questions: count.optional() }).default({}),
+  total: z.strictObject({ qubes: count.optional(), bytes: count.optional() }).default({}),
+  changes: z
+    .strictObject({ zone: z.string().min(1).max(64), hours: z.array(z.string().max(32)).max(SPANS_MAX) })
+    .optional(),
+});
+
+/** The principal of that name, or the sentence that says what is wrong with its file. Never throws. */
+export function parsePrincipal(name: string, text: string): Principal | string {
+  const parsed = schema.safeParse(jsonIn(text));
+  if (!parsed.success) return sentence(parsed.error.issues[0]);
+  const { key, unsigned, sources, ceiling, names, owned_only, risks, per_hour, total, changes } = parsed.data;
+  if ((key === undefined) === (unsigned === undefined)) return 'It must have either a key, or unsigned: true.';
+  if (key !== undefined && sources === 'any') return 'sources: a principal with a key names the qubes it calls from.';
+  const week = changes === undefined ? null : weekOf(changes.zone, changes.hours);
+  if (changes !== undefined && week === null)
+    return 'changes: write an IANA time zone, and hours like mon-fri 08:00-18:00.';
+  return {
+    name,
+    sources: sources === 'any' ? null : new Set(sources),
+    key: key ?? null,
+    limits: {
+      ceiling,
+      names: names === undefined ? null : patternsOf(names),
+      ownedOnly: owned_only,
+      risks: new Set(risks),
+      calls: per_hour.calls ?? null,
+      questions: per_hour.questions ?? null,
+      qubes: total.qubes ?? null,
+      bytes: total.bytes ?? null,
+      week,
+    },
+  };
+}
+
+const jsonIn = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};
+
+/** What zod found first, without any text of the file's own but its known field names. */
+const sentence = (issue: z.core.$ZodIssue | undefined): string => {
+  const path = issue?.path.map(String).join('.') ?? '';
+  if (issue === undefined || path === '') {
+    return issue?.code === 'unrecognized_keys'
+      ? `Unknown field ${quotedKeys(issue.keys)}.`
+      : 'It is not one JSON object.';
+  }
+  if (issue.code === 'unrecognized_keys') return `${path}: unknown field ${quotedKeys(issue.keys)}.`;
+  return `${path}: ${issue.code === 'custom' ? `it ${issue.message}` : issue.message}.`;
+};
+
+const quotedKeys = (keys: readonly string[]): string =>
+  keys.map((key) => `'${key.slice(0, 40).replace(/[^\x20-\x7e]/g, '?')}'`).join(', ');
+
+/** The key as node:crypto takes it; null where these 32 bytes are none. */
+export function keyObject(base64: string): KeyObject | null {
+  try {
+    return createPublicKey({
+      key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(base64, 'base64').toString('base64url') },
+      format: 'jwk',
+    });
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,48 @@
+// The files of the ledger: read whole, and replaced whole, so that a crash leaves the old one or the new one.
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface LedgerFiles {
+  /** The text of a file, null where there is none. Throws where there is one that cannot be read. */
+  read(name: string): string | null;
+  /** Resolves when the text is on disk under that name. Rejects with what the disk says. */
+  write(name: string, text: string): Promise<void>;
+  /** For the operator. */
+  pathOf(name: string): string;
+}
+
+/** Far more than an account is. */
+export const LEDGER_BYTES_MAX = 16_384;
+
+/** The files in a directory, which is made at the first write, for the broker's user alone. */
+export const ledgerFilesIn = (dir: string): LedgerFiles => {
+  const pathOf = (name: string): string => join(dir, name);
+  return {
+    pathOf,
+    read: (name) => {
+      const stat = statSync(pathOf(name), { throwIfNoEntry: false });
+      if (stat === undefined) return null;
+      if (!stat.isFile() || stat.size > LEDGER_BYTES_MAX) throw new Error('it is no file that the broker wrote');
+      return readFileSync(pathOf(name), 'utf8');
+    },
+    write: async (name, text) => {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      const unfinished = join(dir, `.${name}.new`);
+      const file = await open(unfinished, 'w', 0o600);
+      try {
+        await file.writeFile(text);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(unfinished, pathOf(name));
+      const directory = await open(dir, 'r');
+      try {
+        await directory.sync();
+      } finally {
+        await directory.close();
+      }
+    },
+  };
+};
