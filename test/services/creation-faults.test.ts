@@ -14,7 +14,7 @@ const FAULTS: readonly (readonly [string, Fault])[] = [
   ['does it and breaks off', { cut: 1 }],
 ];
 /** So short that many a call can miss it. */
-const SHORT = { usual: 120, slow: 120, late: 10_000 };
+const SHORT = { usual: 200, slow: 200, late: 10_000 };
 
 const open = (deadlines = DEADLINES): Promise<InProcess> =>
   openBroker({ fleet: FLEET, operatorFiles: FILES, deadlines });
