@@ -178,6 +178,11 @@ const deviceRequest = fc.record(
 const freeName = fc.constantFrom('ai-new', 'ai-new2', 'ai-new3');
 /** Requests that have a good chance, where one made up at random has not. */
 const LIKELY: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
+  'qmcp.GetPropertyAIManaged': fc.record({
+    name: managedName,
+    property: fc.constantFrom('tags', 'netvm', 'default_dispvm', 'guivm'),
+  }),
+  'qmcp.LifecycleAIManaged': fc.record({ name: managedName, action: fc.constantFrom('start', 'kill', 'pause') }),
   'qmcp.SetPropertyAIManaged': fc.record({
     name: managedName,
     property: fc.constant('label'),
@@ -251,6 +256,13 @@ const anyRequest = fc.dictionary(
   junk,
 );
 
+/** These seldom say yes to a request made up at random; below they are sent one that is good. */
+const CREATING: ReadonlySet<string> = new Set([
+  'qmcp.SpawnAIManagedQube',
+  'qmcp.SpawnDisposableAIManaged',
+  'qmcp.CloneAIManagedQube',
+]);
+
 interface Call {
   readonly service: string;
   readonly request: unknown;
@@ -286,12 +298,14 @@ const faultRule: fc.Arbitrary<FaultRule> = fc.record(
       'admin.vm.CurrentState',
       'admin.vm.CreateDisposable',
       'admin.vm.Remove',
+      'admin.vm.Start',
       'admin.vm.Kill',
+      'admin.vm.Pause',
       'admin.vm.volume.Info',
       'admin.vm.feature.Get',
       'admin.vm.feature.Set',
     ),
-    skip: fc.nat(12),
+    skip: fc.oneof(fc.constant(0), fc.nat(12)),
     times: fc.constantFrom(1, 2, Number.POSITIVE_INFINITY),
     fault: fc.constantFrom<Fault>(OUTSIDE, OUTSIDE, 'empty', 'lost', { cut: 7 }),
   },
@@ -408,13 +422,71 @@ describe('no reply', () => {
           await broker.stop();
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
     // Every service was asked often enough to say yes and no. A property about replies that never came would prove nothing.
     for (const service of Object.keys(REQUESTS)) {
-      expect(replies.get(`${service} true`) ?? 0, `${service}: yes`).toBeGreaterThan(0);
-      if (service !== 'qmcp.ListAIManagedQubes')
+      if (!CREATING.has(service)) expect(replies.get(`${service} true`) ?? 0, `${service}: yes`).toBeGreaterThan(0);
+      if (service !== 'qmcp.ListAIManagedQubes') {
         expect(replies.get(`${service} false`) ?? 0, `${service}: no`).toBeGreaterThan(0);
+      }
+    }
+  });
+
+  test('says what qubesd said when a call of it failed, whichever that was', { timeout: 120_000 }, async () => {
+    const props = { template: 'ai-tpl', netvm: 'ai-a' };
+    const good: FleetSpec = {
+      default_netvm: 'hidden.net',
+      qubes: {
+        'mcp-control': { tags: [], props: { netvm: 'ai-a' } },
+        'hidden.net': { tags: [], props: { netvm: null } },
+        'ai-tpl': { klass: 'TemplateVM', tags: ['ai-managed'], props: { netvm: null } },
+        'ai-a': { state: 'Running', tags: ['ai-managed'], props: { template: 'ai-tpl', netvm: 'hidden.net' } },
+        'ai-b': { tags: ['ai-managed'], props },
+        'ai-dvmt': { tags: ['ai-managed'], props: { ...props, template_for_dispvms: 'True' } },
+      },
+    };
+    const requests: Record<string, object> = {
+      'qmcp.ListAIManagedQubes': {},
+      'qmcp.GetPoolStats': {},
+      'qmcp.GetPropertyAIManaged': { name: 'ai-a', property: 'start_time' },
+      'qmcp.SetPropertyAIManaged': { name: 'ai-b', property: 'label', value: 'red' },
+      'qmcp.LifecycleAIManaged': { name: 'ai-b', action: 'start' },
+      'qmcp.SetFeatureAIManaged': { name: 'ai-b', feature: 'ai-x', value: 'y' },
+      'qmcp.SpawnAIManagedQube': { name: 'ai-new', template: 'ai-tpl', private_size: 3 * 2 ** 30 },
+      'qmcp.SpawnDisposableAIManaged': { template: 'ai-dvmt' },
+      'qmcp.CloneAIManagedQube': { source: 'ai-b', name: 'ai-new' },
+      'qmcp.AttachDeviceAIManaged': { device_class: 'block', backend: 'ai-a', device_id: '2-1', frontend: 'ai-b' },
+      'qmcp.DetachDeviceAIManaged': { device_class: 'block', backend: 'ai-a', device_id: '2-1', frontend: 'ai-b' },
+      'qmcp.ListAttachedDevicesAIManaged': { name: 'ai-b', device_class: 'block' },
+    };
+    expect(Object.keys(requests).sort()).toEqual(Object.keys(REQUESTS).sort());
+    const files = { 'consent-policy': '# nothing\n', 'pool-cap': '1099511627776\n', 'private-cap': '53687091200\n' };
+    /** The reply to a request, from a broker before a qubesd that fails as told; and the calls that it took. */
+    const replyTo = async (call: Call, rule: FaultRule | null): Promise<{ reply: Reply; calls: number }> => {
+      const broker = await openBroker({ fleet: good, operatorFiles: files });
+      const approver = new Approver();
+      try {
+        await attend(broker, approver);
+        broker.qubesd.reset();
+        if (rule) broker.qubesd.faults.inject(rule);
+        const reply = await broker.call(call.service, call.request, call.source);
+        return { reply, calls: broker.qubesd.calls.length };
+      } finally {
+        approver.close();
+        await broker.stop();
+      }
+    };
+    for (const [service, request] of Object.entries(requests)) {
+      const call = { service, request, source: 'mcp-control' };
+      const sound = await replyTo(call, null);
+      expect(sound.reply, service).toMatchObject({ ok: true });
+      for (let skip = 0; skip < sound.calls; skip++) {
+        for (const times of [1, Number.POSITIVE_INFINITY]) {
+          const { reply } = await replyTo(call, { skip, times, fault: OUTSIDE });
+          expect(leaked(reply, call, new Set()), `${service}, call ${skip}`).toEqual([]);
+        }
+      }
     }
   });
 
