@@ -69,12 +69,15 @@ const writeIfChanged = async (path: string, text: string, mode: number): Promise
   await rename(unfinished, target);
 };
 
-const packageOfInput = /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//;
+/** Where the package lies that a bundler's input belongs to, below the project; undefined for a file of our own. */
+export const packageOfInput = (input: string): string | undefined =>
+  // The last node_modules: a package may have its own version of another one inside.
+  /^((?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
 
 // The licences of the packages that are inside the bundles ask for their text to travel with them.
 const licensesOf = async (metafiles: Metafile[]): Promise<string> => {
   const inputs = metafiles.flatMap(({ inputs }) => Object.keys(inputs));
-  const packages = new Set(inputs.map((input) => packageOfInput.exec(input)?.[1]).filter((path) => path !== undefined));
+  const packages = new Set(inputs.map(packageOfInput).filter((path) => path !== undefined));
   return (await Promise.all([...packages].sort().map(licenseOf))).join('\n');
 };
 

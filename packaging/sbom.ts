@@ -5,7 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, bundles } from './build.ts';
+import { build, bundles, packageOfInput } from './build.ts';
 import { RUNTIME_FILES } from './node-gtk.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -78,13 +78,11 @@ const component = (path: string, occurrences: readonly string[], locked: Locked 
 /** Package URL of an npm package; the @ of a scope is escaped (package-url specification, type npm). */
 const purl = (name: string, version: string): string => `pkg:npm/${name.replace(/^@/, '%40')}@${version}`;
 
-const PACKAGE_OF_INPUT = /^((?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+)\//;
-
 const buildAndFind = async (): Promise<Occurrences> => {
   const found = new Map<string, string[]>();
   const add = (path: string, location: string) => found.set(path, [...(found.get(path) ?? []), location]);
   for (const [index, { inputs }] of (await build()).entries()) {
-    const paths = Object.keys(inputs).map((input) => PACKAGE_OF_INPUT.exec(input)?.[1]);
+    const paths = Object.keys(inputs).map(packageOfInput);
     for (const path of new Set(paths)) if (path !== undefined) add(path, bundles[index]?.outfile ?? '');
   }
   for (const name of Object.keys(RUNTIME_FILES)) add(`node_modules/${name}`, `node_modules/${name}`);

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { build, bundles } from '../../packaging/build.ts';
+import { build, bundles, packageOfInput } from '../../packaging/build.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { bin } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { bin: Record<string, string> };
@@ -25,6 +25,18 @@ const startAlone = async (path: string) => {
   await copyFile(join(root, path), alone);
   return execa(process.execPath, [alone, '--no-such-flag'], { cwd: elsewhere, env: { NODE_PATH: '' }, reject: false });
 };
+
+describe('a file that was bundled', () => {
+  it.each([
+    ['node_modules/zod/index.js', 'node_modules/zod'],
+    ['node_modules/@x/y/lib/z.js', 'node_modules/@x/y'],
+    ['node_modules/a/node_modules/b/index.js', 'node_modules/a/node_modules/b'],
+    ['node_modules/a/node_modules/@x/y/z.js', 'node_modules/a/node_modules/@x/y'],
+    ['daemon/brokerd.ts', undefined],
+  ])('%s belongs to %s', (input, path) => {
+    expect(packageOfInput(input)).toBe(path);
+  });
+});
 
 describe('the programs in dist/', () => {
   it('are those that package.json names', () => {
@@ -76,7 +88,7 @@ describe('the programs in dist/', () => {
 
   it('travel with the licence of every package inside them', async () => {
     const inputs = metafiles.flatMap(({ inputs }) => Object.keys(inputs));
-    const inside = inputs.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]);
+    const inside = inputs.map((path) => packageOfInput(path)?.replace(/^.*node_modules\//, ''));
     const licenses = await readFile(join(root, 'dist/LICENSES.txt'), 'utf8');
     const named = [...licenses.matchAll(/^(\S+) \d+\.\d+\.\d+, /gm)].map(([, name]) => name);
     expect(named).toContain('zod');
