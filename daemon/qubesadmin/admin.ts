@@ -208,7 +208,7 @@ const asState = (text: string | undefined): PowerState => {
   return state;
 };
 
-const PROPERTY = /^default=(True|False) type=([a-z]+) ?([^]*)$/;
+const PROPERTY = /^default=(True|False) type=([a-z]+) ?([\s\S]*)$/;
 
 const parseProperty = (text: string): PropertyValue => {
   const match = PROPERTY.exec(text);

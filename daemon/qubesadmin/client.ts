@@ -50,7 +50,10 @@ export const adminCallsTo =
         end.reject(error);
       };
       const overdue = (): void => {
-        if (!slow) return fail(new AdminError('deadline'));
+        if (!slow) {
+          fail(new AdminError('deadline'));
+          return;
+        }
         const late = new Promise<Buffer>((resolve, reject) => {
           end = { resolve, reject };
         });
