@@ -30,6 +30,15 @@ export type Approval =
   | { readonly kind: 'approved'; readonly nonce: Nonce; readonly untouched: () => boolean }
   | { readonly kind: 'no' };
 
+/** The question that is on the screen. */
+export interface Shown {
+  readonly ofCall: OfCall;
+  readonly view: View;
+  /** By the monotonic clock, in milliseconds. */
+  readonly asked: number;
+  readonly deadline: number;
+}
+
 export interface ConfirmerParts {
   readonly socket: string;
   /** The operator's public key as the settings have it now. */
@@ -42,6 +51,8 @@ export interface ConfirmerParts {
   readonly journal: Journal;
   readonly monotonicMs: () => number;
   readonly stopping: AbortSignal;
+  /** Told of the question on the screen, and null when it is gone. */
+  readonly onScreen?: (shown: Shown | null) => void;
 }
 
 const NO: Approval = { kind: 'no' };
@@ -75,6 +86,10 @@ export const confirm = async (
   });
   parts.stopping.addEventListener('abort', withdraw);
   withdrawn?.addEventListener('abort', withdraw);
+  // A yes to what is refused by now would be a lie in the window.
+  const unfreeze = parts.restraint.onFreeze((frozen) => {
+    if (frozen === source) withdraw();
+  });
 
   const close = (answer: Answer['answer'], reason: string | null, receipt: Answer['receipt'] = null): void => {
     if (answer !== 'approved') nonces.void(nonce);
@@ -83,6 +98,7 @@ export const confirm = async (
   };
   try {
     await journal.append({ ...ofCall, type: 'question', nonce, digest });
+    parts.onScreen?.({ ofCall, view: shown, asked, deadline });
     const heard = await askApprover(parts.socket, question, timeLeft, withdrawal.signal);
     if ('silence' in heard) {
       const { silence } = heard;
@@ -108,7 +124,9 @@ export const confirm = async (
     nonces.void(nonce);
     return NO;
   } finally {
+    parts.onScreen?.(null);
     unwatch();
+    unfreeze();
     parts.stopping.removeEventListener('abort', withdraw);
     withdrawn?.removeEventListener('abort', withdraw);
   }

@@ -3,13 +3,23 @@
 export const MAX_WAITING_PER_SOURCE = 4;
 export const MAX_WAITING = 16;
 
-interface Waiting {
+/** Whose question it is and about what, for the operator. */
+export interface Asker {
   readonly source: string;
+  readonly principal: string;
+  readonly service: string;
+  readonly action: string;
+  /** The qubes it is about. */
+  readonly names: readonly string[];
+}
+
+interface Waiting {
+  readonly asker: Asker;
   readonly go: (turn: boolean) => void;
 }
 
 export class QuestionQueue {
-  #busy = false;
+  #current: Asker | null = null;
   #closed = false;
   readonly #waiting: Waiting[] = [];
 
@@ -17,21 +27,27 @@ export class QuestionQueue {
    * Runs `work` when no other question is open, in the order of asking. `waited` tells it whether time passed since.
    * Gives null without running it when the queue is full or closed.
    */
-  async turn<T>(source: string, work: (waited: boolean) => Promise<T>): Promise<T | null> {
-    const waited = this.#busy;
-    if (this.#closed || (waited && !(await this.#wait(source)))) return null;
-    this.#busy = true;
+  async turn<T>(asker: Asker, work: (waited: boolean) => Promise<T>): Promise<T | null> {
+    const waited = this.#current !== null;
+    if (this.#closed || (waited && !(await this.#wait(asker)))) return null;
+    this.#current = asker;
     try {
       return await work(waited);
     } finally {
       const next = this.#waiting.shift();
-      if (next) next.go(true);
-      else this.#busy = false;
+      // The next one has the turn from now on, so that nobody comes in between.
+      this.#current = next?.asker ?? null;
+      next?.go(true);
     }
   }
 
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Who has the turn, if anybody, and who waits, in order. */
+  get askers(): { readonly current: Asker | null; readonly waiting: readonly Asker[] } {
+    return { current: this.#current, waiting: this.#waiting.map(({ asker }) => asker) };
   }
 
   /** Turns everybody away who waits, and everybody who comes. */
@@ -40,9 +56,9 @@ export class QuestionQueue {
     for (const { go } of this.#waiting.splice(0)) go(false);
   }
 
-  #wait(source: string): Promise<boolean> {
-    const ofSource = this.#waiting.filter((other) => other.source === source).length;
+  #wait(asker: Asker): Promise<boolean> {
+    const ofSource = this.#waiting.filter((other) => other.asker.source === asker.source).length;
     if (ofSource >= MAX_WAITING_PER_SOURCE || this.#waiting.length >= MAX_WAITING) return Promise.resolve(false);
-    return new Promise((go) => this.#waiting.push({ source, go }));
+    return new Promise((go) => this.#waiting.push({ asker, go }));
   }
 }

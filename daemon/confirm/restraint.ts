@@ -30,6 +30,7 @@ export class Restraint {
   readonly #monotonicMs: () => number;
   readonly #frozen = new Set<QubeName>();
   readonly #moods = new Map<QubeName, Mood>();
+  readonly #told = new Set<(source: QubeName) => void>();
   /** Set when the file of frozen sources could not be made sense of: then all are (I7). */
   readonly complaint: string | null = null;
 
@@ -56,13 +57,16 @@ export class Restraint {
     return [...this.#frozen].sort();
   }
 
-  /** Told of every freeze. */
-  onFreeze: ((source: QubeName) => void) | null = null;
+  /** Calls back on every freeze. Returns how to stop that. */
+  onFreeze(told: (source: QubeName) => void): () => void {
+    this.#told.add(told);
+    return () => this.#told.delete(told);
+  }
 
   /** Holds at once; throws when it could not be made to last over a restart. */
   freeze(source: QubeName): void {
     this.#frozen.add(source);
-    this.onFreeze?.(source);
+    for (const told of this.#told) told(source);
     this.#save();
   }
 
@@ -102,6 +106,15 @@ export class Restraint {
     if (!mood || this.#monotonicMs() >= mood.restUntil) return true;
     mood.unasked += 1;
     return false;
+  }
+
+  /** The sources whose questions rest, and for how many milliseconds yet. */
+  get resting(): readonly { readonly source: QubeName; readonly ms: number }[] {
+    const now = this.#monotonicMs();
+    return [...this.#moods]
+      .map(([source, { restUntil }]) => ({ source, ms: restUntil - now }))
+      .filter(({ ms }) => ms > 0)
+      .sort((a, b) => (a.source < b.source ? -1 : 1));
   }
 
   /** How many questions of the source were turned away since one was last shown. Reading it begins the count anew. */

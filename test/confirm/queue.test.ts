@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import { MAX_WAITING, MAX_WAITING_PER_SOURCE, QuestionQueue } from '../../daemon/confirm/queue.ts';
+import { type Asker, MAX_WAITING, MAX_WAITING_PER_SOURCE, QuestionQueue } from '../../daemon/confirm/queue.ts';
+
+const of = (source: string): Asker => ({ source, principal: 'default', service: 's', action: 'a', names: [source] });
 
 /** Work that ends when told. */
 const gate = () => {
@@ -14,12 +16,12 @@ test('questions run one at a time, in the order of asking, and know whether they
   const queue = new QuestionQueue();
   const seen: string[] = [];
   const { open, opened } = gate();
-  const first = queue.turn('a', async (waited) => {
+  const first = queue.turn(of('a'), async (waited) => {
     seen.push(`first ${waited}`);
     await opened;
   });
-  const second = queue.turn('b', async (waited) => void seen.push(`second ${waited}`));
-  const third = queue.turn('a', async (waited) => void seen.push(`third ${waited}`));
+  const second = queue.turn(of('b'), async (waited) => void seen.push(`second ${waited}`));
+  const third = queue.turn(of('a'), async (waited) => void seen.push(`third ${waited}`));
   await Promise.resolve();
   expect(seen).toEqual(['first false']);
   open();
@@ -30,10 +32,10 @@ test('questions run one at a time, in the order of asking, and know whether they
 test('a source may have so many waiting and no more, while another still may', async () => {
   const queue = new QuestionQueue();
   const { open, opened } = gate();
-  const showing = queue.turn('a', () => opened);
-  const waiting = Array.from({ length: MAX_WAITING_PER_SOURCE }, () => queue.turn('a', async () => 'asked'));
-  expect(await queue.turn('a', async () => 'asked')).toBeNull();
-  const other = queue.turn('b', async () => 'asked');
+  const showing = queue.turn(of('a'), () => opened);
+  const waiting = Array.from({ length: MAX_WAITING_PER_SOURCE }, () => queue.turn(of('a'), async () => 'asked'));
+  expect(await queue.turn(of('a'), async () => 'asked')).toBeNull();
+  const other = queue.turn(of('b'), async () => 'asked');
   open();
   await showing;
   expect(await Promise.all([...waiting, other])).toEqual(Array(MAX_WAITING_PER_SOURCE + 1).fill('asked'));
@@ -42,9 +44,9 @@ test('a source may have so many waiting and no more, while another still may', a
 test('so many may wait in all and no more', async () => {
   const queue = new QuestionQueue();
   const { open, opened } = gate();
-  const showing = queue.turn('a', () => opened);
-  const waiting = Array.from({ length: MAX_WAITING }, (_, i) => queue.turn(`s${i}`, async () => 'asked'));
-  expect(await queue.turn('one-more', async () => 'asked')).toBeNull();
+  const showing = queue.turn(of('a'), () => opened);
+  const waiting = Array.from({ length: MAX_WAITING }, (_, i) => queue.turn(of(`s${i}`), async () => 'asked'));
+  expect(await queue.turn(of('one-more'), async () => 'asked')).toBeNull();
   open();
   await showing;
   expect(await Promise.all(waiting)).toEqual(Array(MAX_WAITING).fill('asked'));
@@ -53,18 +55,31 @@ test('so many may wait in all and no more', async () => {
 
 test('work that fails passes the turn on', async () => {
   const queue = new QuestionQueue();
-  await expect(queue.turn('a', () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
-  expect(await queue.turn('a', async () => 'asked')).toBe('asked');
+  await expect(queue.turn(of('a'), () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+  expect(await queue.turn(of('a'), async () => 'asked')).toBe('asked');
 });
 
 test('closing turns away who waits and who comes', async () => {
   const queue = new QuestionQueue();
   const { open, opened } = gate();
-  const showing = queue.turn('a', () => opened);
-  const waiting = queue.turn('b', async () => 'asked');
+  const showing = queue.turn(of('a'), () => opened);
+  const waiting = queue.turn(of('b'), async () => 'asked');
   queue.close();
   expect(await waiting).toBeNull();
-  expect(await queue.turn('c', async () => 'asked')).toBeNull();
+  expect(await queue.turn(of('c'), async () => 'asked')).toBeNull();
   open();
   await showing;
+});
+
+test('who has the turn and who waits can be told at any time', async () => {
+  const queue = new QuestionQueue();
+  const { open, opened } = gate();
+  expect(queue.askers).toEqual({ current: null, waiting: [] });
+  const showing = queue.turn(of('a'), () => opened);
+  const waiting = queue.turn(of('b'), async () => queue.askers);
+  expect(queue.askers).toEqual({ current: of('a'), waiting: [of('b')] });
+  open();
+  await showing;
+  expect(await waiting).toEqual({ current: of('b'), waiting: [] });
+  expect(queue.askers).toEqual({ current: null, waiting: [] });
 });
