@@ -87,7 +87,8 @@ describe('a call', () => {
   ])('that meets %j fails as such', async (fault, kind, type) => {
     const qubesd = await temporaryQubesd({ fleet: FLEET_F0 });
     qubesd.faults.inject({ fault });
-    const failure = await failureOf(adminCallsTo(qubesd.path, BRIEF)(LIST));
+    const deadlines = kind === 'deadline' ? BRIEF : DEADLINES;
+    const failure = await failureOf(adminCallsTo(qubesd.path, deadlines)(LIST));
     expect(failure).toMatchObject({ kind, type, late: null });
   });
 
@@ -153,6 +154,8 @@ describe('a slow call whose deadline passed', () => {
     qubesd.faults.inject({ fault: 'mute', times: 2 });
     const good = await failureOf(call(REMOVE));
     const bad = await failureOf(call(REMOVE));
+    while (qubesd.calls.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
     qubesd.release();
     expect(await good.late).toEqual(Buffer.alloc(0));
     await expect(bad.late).rejects.toMatchObject({ kind: 'exception', type: 'QubesVMNotFoundError' });
