@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import pino from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { Broker } from './broker.ts';
+import type { Shown } from './confirm/confirmer.ts';
 import { Nonces } from './confirm/nonces.ts';
 import { Restraint } from './confirm/restraint.ts';
+import { openControl } from './control/socket.ts';
+import { controlOver } from './control/verbs.ts';
 import { flagsOf } from './flags.ts';
 import { FleetView } from './fleet/view.ts';
 import { openJournal } from './journal/journal.ts';
@@ -48,6 +51,7 @@ const now = (): number => Date.now();
 const monotonicMs = (): number => performance.now();
 
 const main = async (): Promise<void> => {
+  const startedMs = monotonicMs();
   // Sockets and files are for root and the group qubes, never for the world.
   process.umask(0o007);
   const ofSettings = complainer(flags.etc, (complaints) => journal.note({ type: 'settings', complaints }));
@@ -86,22 +90,28 @@ const main = async (): Promise<void> => {
   for (const source of restraint.frozen) log.warn({ source }, `Frozen. To end that: qmcpctl thaw ${source}`);
 
   const stopping = new AbortController();
+  const confirmSocket = join(flags.run, 'confirm.sock');
   const tools = toolsIn(flags['tool-path'], {
     stopping: stopping.signal,
     report: (tool, end, said) => log.warn({ tool, end, said }, 'A tool of the platform did not do what it was asked.'),
   });
+  const principals = new Principals({ registry, ledger, now });
+  let onScreen: Shown | null = null;
   const broker = new Broker({
     call,
     admin,
     tools,
     fleet,
     settings,
-    principals: new Principals({ registry, ledger, now }),
+    principals,
     journal,
     nonces: new Nonces(randomBytes, monotonicMs),
     restraint,
     restrained: (sentence, source) => log.warn({ source }, sentence),
-    socket: join(flags.run, 'confirm.sock'),
+    onScreen: (shown) => {
+      onScreen = shown;
+    },
+    socket: confirmSocket,
     key: () => settings.current().confirmKey,
     stopping: stopping.signal,
     now,
@@ -123,6 +133,17 @@ const main = async (): Promise<void> => {
   });
   await Promise.race([settling, wait(SETTLING_MS)]);
   const door = openDoor(broker.handle);
+  const control = openControl(
+    controlOver({
+      ...{ broker, restraint, journal, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
+      ...{ confirmSocket, etc: flags.etc, pid: process.pid, startedMs, calls: door.calls, onScreen: () => onScreen },
+    }),
+    {
+      version: packageJson.version,
+      unplanned: (error) => log.error({ err: error }, 'A request of qmcpctl ended in a fault of the broker.'),
+    },
+  );
+  await listen(control.server, join(flags.run, 'control.sock'));
   await listen(door.server, passedSocket('qrexec', process.env, process.pid) ?? join(flags.run, 'qrexec.sock'));
 
   const reaperAtRest = startReaper({
@@ -148,6 +169,7 @@ const main = async (): Promise<void> => {
     log.info({ signal }, 'stopping');
     endSigns();
     stopping.abort();
+    control.close();
     await Promise.race([Promise.all([door.close(), reaperAtRest()]), wait(STOP_DEADLINE_MS)]);
     events.stop();
     await Promise.race([ledger.close(), wait(LEDGER_DEADLINE_MS)]);

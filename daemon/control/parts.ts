@@ -1,0 +1,37 @@
+// What the operator's verbs work with: the same things that calls do.
+import type { Broker } from '../broker.ts';
+import type { Shown } from '../confirm/confirmer.ts';
+import type { Restraint } from '../confirm/restraint.ts';
+import type { FleetView } from '../fleet/view.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Principals } from '../principals/principals.ts';
+import type { Registry } from '../principals/registry.ts';
+import type { Admin } from '../qubesadmin/admin.ts';
+import type { Tools } from '../qubesadmin/tool.ts';
+import type { SettingsReader } from '../settings/open.ts';
+
+export interface ControlParts {
+  readonly broker: Pick<Broker, 'askers' | 'housekeeping'>;
+  /** The question on the screen. */
+  readonly onScreen: () => Shown | null;
+  /** Calls that are held open. */
+  readonly calls: () => number;
+  readonly restraint: Restraint;
+  readonly journal: Journal;
+  readonly fleet: FleetView;
+  readonly admin: Admin;
+  readonly tools: Tools;
+  readonly settings: SettingsReader;
+  readonly registry: Registry;
+  readonly principals: Principals;
+  /** `<etc>`, for what is said about its files. */
+  readonly etc: string;
+  /** Where questions go. */
+  readonly confirmSocket: string;
+  /** Wall clock, milliseconds since 1970. */
+  readonly now: () => number;
+  readonly monotonicMs: () => number;
+  /** By the monotonic clock. */
+  readonly startedMs: number;
+  readonly pid: number;
+}
