@@ -175,6 +175,7 @@ const deviceRequest = fc.record(
   { requiredKeys: ['device_class', 'backend', 'frontend'] },
 );
 
+const firewallRules = fc.constantFrom(['action=drop'], ['action=accept', 'action=drop'], [], ['action=hidden'], 'drop');
 const freeName = fc.constantFrom('ai-new', 'ai-new2', 'ai-new3');
 /** Requests that have a good chance, where one made up at random has not. */
 const LIKELY: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
@@ -241,6 +242,8 @@ const REQUESTS: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   }),
   'qmcp.AttachDeviceAIManaged': deviceRequest,
   'qmcp.DetachDeviceAIManaged': deviceRequest,
+  'qmcp.GetFirewallAIManaged': fc.record({ name: mostly(anyName) }),
+  'qmcp.SetFirewallAIManaged': fc.record({ name: mostly(anyName), rules: mostly(firewallRules) }),
   'qmcp.ListAttachedDevicesAIManaged': fc.record(
     {
       name: mostly(managedName),
@@ -282,6 +285,13 @@ const call: fc.Arbitrary<Call> = fc
       source: fc.constantFrom('mcp-control', 'mcp-control', 'ai-a'),
     }),
   );
+
+const PREPARE = 'qmcp.Prepare';
+const plan: fc.Arbitrary<Call> = fc
+  .array(call, { minLength: 1, maxLength: 3 })
+  .map((calls) => calls.map(({ service, request }) => ({ service, request })))
+  .map((calls) => ({ service: PREPARE, request: { calls }, source: 'mcp-control' }));
+const callOrPlan = fc.oneof({ weight: 6, arbitrary: call }, { weight: 1, arbitrary: plan });
 
 // ---- what goes on meanwhile
 
@@ -384,7 +394,7 @@ describe('no reply', () => {
     const scene = fc.record({
       fleet,
       operatorFiles,
-      calls: fc.array(fc.tuple(call, fc.array(happening, { maxLength: 2 })), { minLength: 4, maxLength: 14 }),
+      calls: fc.array(fc.tuple(callOrPlan, fc.array(happening, { maxLength: 2 })), { minLength: 4, maxLength: 14 }),
       faults: fc.oneof(fc.constant([]), fc.array(faultRule, { maxLength: 3 })),
     });
     const replies = new Map<string, number>();
@@ -406,6 +416,10 @@ describe('no reply', () => {
             for (const what of meanwhile) act(broker, what);
             const reply = await broker.call(call.service, call.request, call.source);
             expect(leaked(reply, call, known), JSON.stringify(call)).toEqual([]);
+            if (call.service === PREPARE && reply.ok) {
+              const results = await broker.call('qmcp.Commit', {}, call.source, String(reply.nonce));
+              expect(leaked(results, call, known), JSON.stringify(call)).toEqual([]);
+            }
             const kind = `${call.service} ${reply.ok}`;
             replies.set(kind, (replies.get(kind) ?? 0) + 1);
           }
@@ -425,7 +439,7 @@ describe('no reply', () => {
       { numRuns: 100 },
     );
     // Every service was asked often enough to say yes and no. A property about replies that never came would prove nothing.
-    for (const service of Object.keys(REQUESTS)) {
+    for (const service of [...Object.keys(REQUESTS), PREPARE]) {
       if (!CREATING.has(service)) expect(replies.get(`${service} true`) ?? 0, `${service}: yes`).toBeGreaterThan(0);
       if (service !== 'qmcp.ListAIManagedQubes') {
         expect(replies.get(`${service} false`) ?? 0, `${service}: no`).toBeGreaterThan(0);
@@ -459,8 +473,10 @@ describe('no reply', () => {
       'qmcp.AttachDeviceAIManaged': { device_class: 'block', backend: 'ai-a', device_id: '2-1', frontend: 'ai-b' },
       'qmcp.DetachDeviceAIManaged': { device_class: 'block', backend: 'ai-a', device_id: '2-1', frontend: 'ai-b' },
       'qmcp.ListAttachedDevicesAIManaged': { name: 'ai-b', device_class: 'block' },
+      'qmcp.GetFirewallAIManaged': { name: 'ai-b' },
+      'qmcp.SetFirewallAIManaged': { name: 'ai-b', rules: ['action=drop'] },
     };
-    expect(Object.keys(requests).sort()).toEqual(Object.keys(REQUESTS).sort());
+    expect([...Object.keys(requests), EVENTS].sort()).toEqual([...SERVICES.keys()].sort());
     const files = { 'consent-policy': '# nothing\n', 'pool-cap': '1099511627776\n', 'private-cap': '53687091200\n' };
     /** The reply to a request, from a broker before a qubesd that fails as told; and the calls that it took. */
     const replyTo = async (call: Call, rule: FaultRule | null): Promise<{ reply: Reply; calls: number }> => {
