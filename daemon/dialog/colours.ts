@@ -42,6 +42,8 @@ export const letterAttributes = ({ text, spans }: Piece): string => {
     .flatMap(({ start, end, label }) => [
       attribute(start, end, `foreground ${CHIPS[label].foreground}`),
       attribute(start, end, 'weight bold'),
+      // Names have hyphens, and a name on two lines is hard to read as one.
+      attribute(start, end, 'allow-breaks false'),
       ...[start - 1, end].filter((at) => text[at] === ' ').map((at) => attribute(at, at + 1, `letter-spacing ${ROOM}`)),
     ])
     .join('\n');

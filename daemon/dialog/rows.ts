@@ -20,8 +20,8 @@ export type Row =
   | { readonly kind: 'fact'; readonly pieces: readonly [Piece, Piece] }
   | { readonly kind: 'sentence'; readonly pieces: readonly [Piece] };
 
-// `Name: value`: a short name without punctuation of its own.
-const FACT = /^([A-Z][A-Za-z ]{0,23}:) (.+)$/;
+// `Name: value`, `Step 2: value`, `Step 2, more: value`.
+const FACT = /^([A-Z][A-Za-z0-9, ]{0,23}:) (.+)$/;
 
 /** One row per line, in order. */
 export const rowsOf = ({ lines, marks }: Pick<Asked['view'], 'lines' | 'marks'>): Row[] =>

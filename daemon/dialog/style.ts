@@ -15,6 +15,10 @@ window.qmcp-question > box { padding: 0; }
 .qmcp-countdown { font-weight: 700; font-feature-settings: "tnum"; }
 .qmcp-hint { opacity: 0.85; }
 .qmcp-foot button { min-width: 6em; padding: 5px 14px; }
+window.dense label, window.dense button, window.dense entry { font-size: 0.92em; }
+window.dense .qmcp-headline { font-size: 1.15em; }
+window.dense .qmcp-body { padding: 10px 18px; }
+window.dense .qmcp-foot { padding: 8px 22px 10px 22px; }
 entry.qmcp-entry { font-family: monospace; }
 ${CHIP_STYLE}
 `;

@@ -29,7 +29,7 @@ export interface Rules {
   readonly now: () => number;
 }
 
-export interface QuestionWindow extends QuestionText {
+export interface QuestionWindow extends Pick<QuestionText, 'readBack'> {
   /** Puts it on the screen, away from the pointer. The sentence that says why not, when it does not fit as a whole. */
   readonly show: () => string | null;
   /** Takes it off the screen for as long as that is locked; what was typed is forgotten. */
@@ -201,11 +201,15 @@ export const questionWindow = (
   all.showAll();
 
   return {
-    ...text,
+    readBack: text.readBack,
     show: () => {
       const area = workArea(toolkit);
       if (area === null) return 'There is no monitor.';
       if (naturalSize().width > WIDTH) stackButtons();
+      if (!fits(naturalSize(), area)) {
+        window.getStyleContext().addClass('dense');
+        text.tighten();
+      }
       const size = naturalSize();
       if (size.width > MAX_WIDTH || !fits(size, area)) {
         return `The question needs ${size.width} x ${size.height} pixels and does not fit the screen.`;

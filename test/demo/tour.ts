@@ -7,7 +7,7 @@ const SET_PROPERTY = 'qmcp.SetPropertyAIManaged';
 const ATTACH = 'qmcp.AttachDeviceAIManaged';
 const WEBCAM = { device_class: 'usb', backend: 'ai-builder', device_id: '2-1', frontend: 'ai-research' };
 
-interface Stop {
+export interface Stop {
   readonly title: string;
   readonly service: string;
   readonly request: Reply;
@@ -26,7 +26,7 @@ const lifecycle = (action: string, name: string, more: Partial<Stop> = {}): Stop
   ...more,
 });
 
-const STOPS: readonly Stop[] = [
+export const STOPS: readonly Stop[] = [
   lifecycle('start', 'ai-research'),
   lifecycle('pause', 'ai-research'),
   lifecycle('unpause', 'ai-research'),

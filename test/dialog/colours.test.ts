@@ -28,6 +28,7 @@ test('attributes are given in bytes, for the name and the spaces beside it', () 
   expect(letterAttributes({ text, spans: [{ start: 2, end: 9, label: 'red' }] }).split('\n')).toEqual([
     '4 11 foreground #ffffff',
     '4 11 weight bold',
+    '4 11 allow-breaks false',
     '3 4 letter-spacing 4096',
     '11 12 letter-spacing 4096',
   ]);
@@ -35,6 +36,6 @@ test('attributes are given in bytes, for the name and the spaces beside it', () 
 
 test('a name alone has no spaces to widen, a text without names no attributes', () => {
   const alone = letterAttributes({ text: 'ai-work', spans: [{ start: 0, end: 7, label: 'yellow' }] });
-  expect(alone).toBe('0 7 foreground #000000\n0 7 weight bold');
+  expect(alone).toBe('0 7 foreground #000000\n0 7 weight bold\n0 7 allow-breaks false');
   expect(letterAttributes({ text: 'ai-work', spans: [] })).toBe('');
 });

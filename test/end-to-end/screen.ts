@@ -48,9 +48,9 @@ export class Screen {
   }
 
   /** Starts the display and the window manager. Rejects with a ScreenError where that cannot be. */
-  static async start(): Promise<Screen> {
+  static async start({ width, height } = SIZE): Promise<Screen> {
     await Promise.all(PROGRAMS.map(requireProgram));
-    const args = ['-displayfd', '3', '-screen', '0', `${SIZE.width}x${SIZE.height}x24`, '-nolisten', 'tcp', '-noreset'];
+    const args = ['-displayfd', '3', '-screen', '0', `${width}x${height}x24`, '-nolisten', 'tcp', '-noreset'];
     const server = spawn('Xvfb', args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
     const number = await Promise.race([
       once(server.stdio[3] as NodeJS.ReadableStream, 'data').then(([chunk]) => String(chunk).trim()),
