@@ -139,7 +139,7 @@ export class Plans {
             const live = waited ? await this.#rehearseLive(plan) : first;
             return live !== null && this.#asked(plan, live);
           })
-        : first !== null && (await this.#alone(plan, () => true));
+        : first !== null && (await this.#alone(plan, null));
     if (!isBegun) plan.state = 'refused';
   }
 
@@ -172,12 +172,16 @@ export class Plans {
     return this.#alone(plan, approval.untouched);
   }
 
-  /** Once more, then for good, while nobody else changes these qubes. False when nothing was begun. */
-  #alone(plan: Plan, untouched: () => boolean): Promise<boolean> {
+  /**
+   * Once more, then for good, while nobody else changes these qubes. False when nothing was begun. `approved`: whether the
+   * yes still holds; null where nobody was asked, and then nothing may be to ask (I1).
+   */
+  #alone(plan: Plan, approved: (() => boolean) | null): Promise<boolean> {
     return this.#parts.alone(plan.names, async () => {
       const again = await this.#rehearseLive(plan);
       await eventsDelivered();
-      if (!again || !untouched() || plan.cancelled.signal.aborted || this.#parts.stopping.aborted) return false;
+      const mayBegin = again !== null && (approved ? approved() : again.verdict === 'allow');
+      if (!mayBegin || plan.cancelled.signal.aborted || this.#parts.stopping.aborted) return false;
       // I3, I4: the plan's nonce is used up on disk before its first step.
       try {
         await this.#parts.journal.append({
@@ -189,12 +193,12 @@ export class Plans {
       } catch {
         return false;
       }
-      await this.#carryOut(plan, again);
+      await this.#carryOut(plan, again, approved !== null);
       return true;
     });
   }
 
-  async #carryOut(plan: Plan, rehearsed: Rehearsed): Promise<void> {
+  async #carryOut(plan: Plan, rehearsed: Rehearsed, isApproved: boolean): Promise<void> {
     const { journal, monotonicMs } = this.#parts;
     const began = monotonicMs();
     plan.state = 'running';
@@ -205,7 +209,7 @@ export class Plans {
       if (plan.cancelled.signal.aborted || this.#parts.stopping.aborted) isWhole = false;
       else if (stage.kind === 'read') plan.results.push(stage.reply ?? NOT_FOUND);
       else {
-        const reply = await this.#step(plan, stage.walk, expected);
+        const reply = await this.#step(plan, stage.walk, expected, isApproved);
         plan.results.push(reply);
         isWhole = reply.ok;
       }
@@ -223,12 +227,15 @@ export class Plans {
   }
 
   /** One step for real: it must be what was rehearsed, with the qubes that exist now in place of their stand-ins. */
-  async #step(plan: Plan, walk: Walk, expected: string | undefined): Promise<Reply> {
+  async #step(plan: Plan, walk: Walk, expected: string | undefined, isApproved: boolean): Promise<Reply> {
     const until = this.#parts.monotonicMs() + SETTLE_MS;
     const isUnsettled = setsGoing(plan.stages, walk);
     for (;;) {
       const resolved = await unlessAway(async () => walk.resolve(this.#parts, await this.#standIns(plan)));
-      if (resolved?.kind === 'resolved' && resolved.digest === expected) return walk.carryOut(resolved, null);
+      if (resolved?.kind === 'resolved' && resolved.digest === expected) {
+        // I1: the operator may have begun to want a question for it since the plan began without one.
+        return isApproved || resolved.verdict.kind === 'allow' ? walk.carryOut(resolved, null) : walk.service.opaque;
+      }
       const mayYetSettle =
         resolved?.kind === 'resolved' &&
         isUnsettled &&

@@ -281,3 +281,29 @@ test('a change behind the back of an open plan question is refused although the 
   expect(await reply).toEqual(REFUSED);
   expect(broker.qubesd.changes()).toEqual([]);
 });
+
+describe('a plan that was committed without a question', () => {
+  const steps = [life('ai-work', 'shutdown'), life('ai-idle', 'start')];
+  const guardAt = (broker: InProcess, method: string, dest: string): void => {
+    broker.qubesd.onDone = (call) => {
+      if (call.method === method && call.name === dest) writeFileSync(join(broker.etc, 'guarded'), 'ai-idle\n');
+    };
+  };
+
+  test('stops before a step that the operator wants asked by now', async () => {
+    const broker = await temporaryBroker({ operatorFiles: QUIET });
+    const nonce = await prepare(broker, steps);
+    guardAt(broker, 'admin.vm.Shutdown', 'ai-work');
+    expect(await commit(broker, nonce)).toEqual({ ok: true, state: 'failed', results: [{ ok: true }, REFUSED] });
+    expect(broker.qubesd.changes()).toEqual([['admin.vm.Shutdown', 'ai-work']]);
+  });
+
+  test('does not begin when that is so before its first step', async () => {
+    const broker = await temporaryBroker({ operatorFiles: QUIET });
+    const nonce = await prepare(broker, steps);
+    // By then the first look has taken its settings, and the second one has not.
+    guardAt(broker, 'admin.vm.tag.List', 'ai-idle');
+    expect(await commit(broker, nonce)).toEqual(REFUSED);
+    expect(broker.qubesd.changes()).toEqual([]);
+  });
+});
