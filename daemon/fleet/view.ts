@@ -199,7 +199,7 @@ export class FleetView implements EventSink {
             throw error;
           },
         );
-        if (epoch !== this.#epoch || this.#qubes === null) return;
+        if (this.#qubes === null) return;
         for (const [name, qube] of fresh) {
           if (qube) this.#qubes.set(name, qube);
           else this.#qubes.delete(name);

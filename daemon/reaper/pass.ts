@@ -79,8 +79,7 @@ const attend = async (name: QubeName, call: number, parts: PassParts, known: Kno
 };
 
 /** Read from where a failure shows (C47): anything but the literal state counts as running. */
-const isHalted = async ({ uuid, state }: Qube, admin: Admin): Promise<boolean> => {
-  if (state !== 'Halted') return false;
+const isHalted = async ({ uuid }: Qube, admin: Admin): Promise<boolean> => {
   try {
     return (await admin.state({ uuid })) === 'Halted';
   } catch (error) {

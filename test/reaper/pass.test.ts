@@ -82,6 +82,14 @@ describe('a pass', () => {
     expect(broker.qubesd.calls.find(({ method }) => method === 'admin.vm.Remove')?.rawDest).toBe(`uuid:${uuid}`);
   });
 
+  test('lets the view know at once, however late the event', async () => {
+    const { broker, pass, parts } = await setUp();
+    await parts.fleet.snapshot();
+    broker.qubesd.streams.hold();
+    await pass();
+    expect((await parts.fleet.snapshot()).has('ai-due' as QubeName)).toBe(false);
+  });
+
   test('journals each verdict by its name, and the removal as intent and outcome', async () => {
     const { broker, pass, told } = await setUp();
     const { uuid } = broker.world.qube('ai-due');

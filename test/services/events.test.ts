@@ -1,6 +1,8 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Reply } from '../../daemon/qrexec/door.ts';
-import { MAX_EVENTS, SETTLE_MS } from '../../daemon/services/events.ts';
+import { aiManagedEvents, MAX_EVENTS, SETTLE_MS } from '../../daemon/services/events.ts';
+import type { Reading } from '../../daemon/services/service.ts';
 import { type InProcess, type InProcessOptions, temporaryBroker } from '../broker/in-process.ts';
 import { FLEET_F0 } from '../qubesd/fleet-f0.ts';
 import type { World } from '../qubesd/world.ts';
@@ -500,8 +502,11 @@ describe('many calls at once', () => {
     const broker = await temporaryBroker();
     const follow = vi.spyOn(broker.view, 'follow');
     await broker.view.snapshot();
-    const answers = Array.from({ length: 40 }, () => broker.call(SERVICE, { duration: 1 }));
+    const { signal } = new AbortController();
+    const reading = { fleet: broker.view, now: () => NOW, stopping: signal } as Partial<Reading> as Reading;
+    const answers = Array.from({ length: 40 }, () => aiManagedEvents.answer({ duration: 1 }, reading));
     await turn();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(40);
     const unfollows = follow.mock.results.map(({ value }) => value as () => boolean);
     expect(unfollows).toHaveLength(40);
     vi.advanceTimersByTime(1_000);
@@ -509,6 +514,7 @@ describe('many calls at once', () => {
     await turn();
     process.off('warning', onWarning);
     expect(warnings).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
     expect(vi.getTimerCount()).toBe(0);
     for (const unfollow of unfollows) expect(unfollow()).toBe(false);
   });
