@@ -1,7 +1,7 @@
 // One file of the registry: what an operator says of one principal (README.md beside this file). Pure; strict throughout,
 // since what is misread here could let somebody do more.
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { isQubeName, type QubeName } from '../names.ts';
 import { TIERS } from '../settings/settings.ts';
 import type { Limits } from './caller.ts';
@@ -59,8 +59,22 @@ const schema = z.strictObject({
     .optional(),
 });
 
-/** The principal of that name, or the sentence that says what is wrong with its file. Never throws. */
-export function parsePrincipal(name: string, text: string): Principal | string {
+/** A file that is none. Whoever made it may have meant to say whose unsigned calls are, unless it plainly has a key. */
+export interface Wrong {
+  readonly sentence: string;
+  readonly mayBeUnsigned: boolean;
+}
+
+/** The principal of that name, or what is wrong with its file. Never throws. */
+export function parsePrincipal(name: string, text: string): Principal | Wrong {
+  const found = principalIn(name, text);
+  return typeof found === 'string' ? { sentence: found, mayBeUnsigned: !hasKeyOnly(jsonIn(text)) } : found;
+}
+
+const hasKeyOnly = (json: unknown): boolean =>
+  typeof json === 'object' && json !== null && 'key' in json && !('unsigned' in json);
+
+function principalIn(name: string, text: string): Principal | string {
   const parsed = schema.safeParse(jsonIn(text));
   if (!parsed.success) return sentence(parsed.error.issues[0]);
   const { key, unsigned, sources, ceiling, names, owned_only, risks, per_hour, total, changes } = parsed.data;

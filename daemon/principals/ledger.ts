@@ -1,6 +1,6 @@
 // What principals have used, kept over restarts: calls and questions of the last hour, and up to which time signed calls
 // may have been taken. One small file per account below `<state>/principals`.
-import { z } from 'zod';
+import * as z from 'zod';
 import { Freshness } from './freshness.ts';
 import { HOUR_MINUTES, Hour } from './hour.ts';
 import { type LedgerFiles, ledgerFilesIn } from './ledger-files.ts';

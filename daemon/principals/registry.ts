@@ -6,7 +6,7 @@ import type { QubeName } from '../names.ts';
 import { quoted } from '../settings/lines.ts';
 import { isEqual, isSame, look, lookAtFolder, type Seen } from '../settings/look.ts';
 import type { Complaint } from '../settings/settings.ts';
-import { nameOfFile, type Principal, parsePrincipal } from './file.ts';
+import { nameOfFile, type Principal, parsePrincipal, type Wrong } from './file.ts';
 
 /** More files than this are a mistake: the registry counts as unreadable. */
 export const FILES_MAX = 16_384;
@@ -35,7 +35,7 @@ export interface RegistryOptions {
 
 interface Entry {
   readonly seen: Seen;
-  readonly found: Principal | string;
+  readonly found: Principal | Wrong;
 }
 
 export class Registry {
@@ -172,7 +172,7 @@ export class Registry {
     this.#entries = entries;
     this.#signed = new Map();
     this.#unsigned = new Map();
-    const principals = [...entries.values()].map(({ found }) => found).filter((each) => typeof each !== 'string');
+    const principals = [...entries.values()].map(({ found }) => found).filter(isPrincipal);
     const ambiguous = new Map<QubeName | 'any', string[]>();
     for (const principal of principals) {
       if (principal.key !== null) this.#signed.set(principal.name, principal);
@@ -184,19 +184,27 @@ export class Registry {
         }
       }
     }
+    // A file that cannot be understood may have named a source: nobody else's fallback is that source's then.
+    const mayClaim = [...entries.values()].some(({ found }) => !isPrincipal(found) && found.mayBeUnsigned);
+    if (mayClaim && this.#unsigned.has('any')) this.#unsigned.set('any', null);
     this.#complaints = complaintsOf(state === 'unreadable' ? why : null, entries, ambiguous);
     this.#changed?.(this.#complaints);
   }
 }
 
-const found = (file: string, { source }: Seen): Principal | string => {
+const isPrincipal = (found: Principal | Wrong): found is Principal => !('sentence' in found);
+
+const found = (file: string, { source }: Seen): Principal | Wrong => {
   const name = nameOfFile(file);
-  if (name === null) return 'The name of the file must be that of the principal: a-z, 0-9 and dashes, then .json.';
-  if (source.kind === 'absent') return 'It was there a moment ago.';
-  return source.kind === 'text' ? parsePrincipal(name, source.text) : `It cannot be read: it ${source.why}.`;
+  const wrong = (sentence: string): Wrong => ({ sentence, mayBeUnsigned: true });
+  if (name === null)
+    return wrong('The name of the file must be that of the principal: a-z, 0-9 and dashes, then .json.');
+  if (source.kind === 'absent') return wrong('It was there a moment ago.');
+  return source.kind === 'text' ? parsePrincipal(name, source.text) : wrong(`It cannot be read: it ${source.why}.`);
 };
 
-const NOBODY = 'Until it is mended, this principal does not exist, and unsigned calls that were its own are refused.';
+const NOBODY = 'Until it is mended, this principal does not exist';
+const NO_FALLBACK = ', and unsigned calls are refused but for sources that another file names';
 
 const complaintsOf = (
   unreadable: string | null,
@@ -212,9 +220,16 @@ const complaintsOf = (
       ),
     ];
   }
-  const all = [...entries]
-    .filter(([, { found }]) => typeof found === 'string')
-    .map(([file, { found }]) => complain(`principals/${shown(file)}`, `${found} ${NOBODY}`));
+  const all = [...entries].flatMap(([file, { found }]) =>
+    isPrincipal(found)
+      ? []
+      : [
+          complain(
+            `principals/${shown(file)}`,
+            `${found.sentence} ${NOBODY}${found.mayBeUnsigned ? NO_FALLBACK : ''}.`,
+          ),
+        ],
+  );
   for (const [source, names] of claims) {
     if (names.length > 1) {
       const sentence = `Unsigned calls of ${source} are claimed by ${names.join(' and ')}. Until one of them gives way, they are refused.`;
