@@ -19,8 +19,12 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 /** One sentence: what is wrong with the journal at `path` and what to do. */
 export function reasonOf(path: string, error: unknown): string {
+  return `The journal ${path} cannot be written: ${adviceOf(error)}. Changes are refused until it can; no restart is needed.`;
+}
+
+/** What the disk says and what to do about it, as a part of a sentence. */
+export function adviceOf(error: unknown): string {
   const code = (error as NodeJS.ErrnoException | null)?.code ?? '';
   const why = ADVICE[code] ?? (error instanceof Error ? error.message : String(error));
-  const suffix = code === '' ? '' : ` (${code})`;
-  return `The journal ${path} cannot be written: ${why}${suffix}. Changes are refused until it can; no restart is needed.`;
+  return code === '' ? why : `${why} (${code})`;
 }
