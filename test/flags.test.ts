@@ -10,6 +10,7 @@ describe('the command line of the daemon', () => {
       state: '/var/lib/qmcp',
       log: '/var/log/qmcp',
       qubesd: '/var/run/qubesd.sock',
+      policy: '/etc/qubes/policy.d',
       'tool-path': '/usr/bin:/bin',
     });
   });

@@ -183,7 +183,7 @@ describe('the first run on a fresh machine', () => {
     expect(exitCode).toBe(1);
     expect(stdout).toBe('');
     expect(stderr).toMatch(
-      /Run this, .*: sudo apt-get install -y --no-install-recommends build-essential .* python3-xlib$/,
+      /Run this, .*: sudo apt-get install -y --no-install-recommends build-essential .* python3-xlib spin$/,
     );
     expect(calls).toEqual(['sudo -n true']);
   });
