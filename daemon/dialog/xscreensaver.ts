@@ -11,17 +11,19 @@ const ANSWER_MS = 2_000;
 /** A blanked screen counts as locked: nobody reads a question on it. */
 export const watchXScreenSaver = (_: Toolkit, env: NodeJS.ProcessEnv, tell: Tell): Stop => {
   let stopped = false;
-  let changed = false;
+  let isNewer = false;
   const watcher = spawn(PROGRAM, ['-watch'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
   watcher.on('error', () => {});
   watcher.on('exit', () => {
     // Without a watcher a running saver could lock unseen: no question then.
-    if (!stopped) ask((now) => tell(now !== 'no saver'));
+    if (stopped) return;
+    isNewer = true;
+    ask((now) => tell(now !== 'no saver'));
   });
   createInterface({ input: watcher.stdout }).on('line', (line) => {
     const locked = stateOfWatchLine(line);
     if (locked === null) return;
-    changed = true;
+    isNewer = true;
     tell(locked);
   });
 
@@ -35,7 +37,7 @@ export const watchXScreenSaver = (_: Toolkit, env: NodeJS.ProcessEnv, tell: Tell
     });
   // What the watcher has said meanwhile is newer.
   const asked = ask((now) => {
-    if (!changed) tell(now === 'locked');
+    if (!isNewer) tell(now === 'locked');
   });
 
   return () => {
