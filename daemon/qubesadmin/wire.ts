@@ -71,11 +71,12 @@ const OK = 0x30;
 const EVENT = 0x31;
 const EXCEPTION = 0x32;
 const EXCEPTION_TYPE = /^[A-Za-z][A-Za-z0-9_]{0,127}$/;
-const MAX_EVENT_BYTES = 65_536;
+/** An event tells the old value and the new one, each of which can fill a request: no caller may break the stream with them. */
+export const MAX_EVENT_BYTES = 4 * MAX_REQUEST_BYTES;
 
 /**
  * An incremental reader of an event stream: feed it chunks, it gives the events that are complete.
- * Throws `AdminError` 'malformed' when the stream is not one of events, or one event exceeds 64 KiB.
+ * Throws `AdminError` 'malformed' when the stream is not one of events, or one event exceeds 256 KiB.
  */
 export const eventReader = (): ((chunk: Buffer) => AdminEvent[]) => {
   let pending: Buffer = Buffer.alloc(0);

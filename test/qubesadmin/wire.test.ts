@@ -187,11 +187,19 @@ describe('an event reader', () => {
     expect(failure(() => eventReader()(bytes))).toEqual(malformed);
   });
 
-  test('waits for an event of 64 KiB and no longer', () => {
+  test('takes an event with two values of which each fills a request', () => {
+    const details = { feature: 'x', value: 'v'.repeat(MAX_REQUEST_BYTES), oldvalue: 'o'.repeat(MAX_REQUEST_BYTES) };
+    const bytes = encodeEvent('ai-work', 'domain-feature-set:x', details);
+    const read = eventReader();
+    expect(read(bytes.subarray(0, bytes.length - 1))).toEqual([]);
+    expect(read(bytes.subarray(bytes.length - 1))).toHaveLength(1);
+  });
+
+  test('waits for an event of 256 KiB and no longer', () => {
     const head = Buffer.from('1\0ai-work\0domain-feature-set:x\0value\0');
     const upTo = (length: number): Buffer => Buffer.concat([head, Buffer.alloc(length - head.length, 'x')]);
-    expect(eventReader()(upTo(65_536))).toEqual([]);
-    expect(failure(() => eventReader()(upTo(65_537)))).toEqual(malformed);
+    expect(eventReader()(upTo(262_144))).toEqual([]);
+    expect(failure(() => eventReader()(upTo(262_145)))).toEqual(malformed);
   });
 
   test('gives events or an AdminError for any bytes', () => {
