@@ -94,6 +94,7 @@ class Connection {
   #place: 'none' | 'waiting' | 'held' = 'none';
   #dispatched = false;
   #refusal: Refusal | null = null;
+  #answered = false;
   #closed = false;
 
   constructor(socket: Socket, sources: Map<QubeName, Source>, handle: Handler, gone: () => void) {
@@ -233,19 +234,27 @@ class Connection {
 
   #finish(reply: Reply): void {
     clearTimeout(this.#tick);
+    this.#answered = true;
+    if (this.#socket.destroyed) this.#leave();
+    else {
+      write(this.#socket, reply);
+      // I9: a reply that its caller does not take up is held, and its place with it; else one source could hold them all.
+      if (this.#socket.writableLength === 0) this.#leavePlace();
+    }
+  }
+
+  #leave(): void {
     this.#leavePlace();
-    if (this.#socket.destroyed) this.#gone();
-    else write(this.#socket, reply);
+    this.#gone();
   }
 
   #onClose(): void {
     this.#closed = true;
     if (this.#deadline) clearTimeout(this.#deadline);
     // Work that goes on keeps its place and is still counted: hanging up must not make room for more of it.
-    if (this.#dispatched && this.#place === 'held') return;
+    if (this.#dispatched && this.#place === 'held' && !this.#answered) return;
     clearTimeout(this.#tick);
-    this.#leavePlace();
-    this.#gone();
+    this.#leave();
   }
 }
 

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import {
   type Call,
   type Door,
@@ -125,6 +126,27 @@ test('a source holds as many calls as its limit; one more is refused at its tick
   calls.release(OK);
   expect(new Set(await Promise.all(pending))).toEqual(new Set(['{"ok":true}\n']));
   expect(await exchange(path, frame('qmcp.X', {}, { source: 'other' }))).toBe('{"ok":true}\n');
+});
+
+test('replies that nobody takes up hold the places of their source, and so none of another', async () => {
+  const long: Reply = { ok: true, value: 'x'.repeat(4 * 2 ** 20) };
+  const { door, path } = await openedDoor(({ source }) => (source === 'ai-greedy' ? long : OK));
+  const greedy = await Promise.all(
+    Array.from({ length: MAX_CONNECTIONS }, async () => {
+      const socket = createConnection({ path });
+      socket.on('error', () => {});
+      await once(socket, 'connect');
+      socket.pause().write(frame('qmcp.Status', {}, { source: 'ai-greedy' }));
+      socket.end();
+      return socket;
+    }),
+  );
+  await vi.waitFor(() => expect(door.calls()).toBe(MAX_CALLS_PER_SOURCE));
+  expect(JSON.parse(await exchange(path, frame('qmcp.Status', {}, { source: 'ai-other' })))).toEqual(OK);
+  for (const socket of greedy) socket.destroy();
+  await vi.waitFor(() => expect(door.calls()).toBe(0));
+  const again = { source: 'ai-greedy' };
+  expect(await exchange(path, frame('qmcp.Status', {}, again))).toHaveLength(JSON.stringify(long).length + 1);
 });
 
 test('a surplus call that gets a place before its tick is served', async () => {
