@@ -235,19 +235,26 @@ export interface Named {
   readonly label: Label;
 }
 
-/** The creation of a qube whose name was free when the creations' lock was taken, and so is ours when it is there after. */
-export const namedBirth = (named: Named, failed: Failure, admin: Admin): Omit<Birth<void>, 'phases'> => {
+/**
+ * The creation of a qube whose name was free when the creations' lock was taken, and so is ours when it is there after. A late
+ * answer comes without the lock: by then the name can be that of another qube, which is not ours to take away.
+ */
+export const namedBirth = (named: Named, failed: Failure, admin: Admin): Omit<Birth<'in time' | 'late'>, 'phases'> => {
   const { name, klass, template, label } = named;
   const find = async (): Promise<Row | null> => (isQubeName(name) ? admin.row(name) : null);
   return {
     name,
     known: null,
     failed,
-    order: () => admin.create(klass, template, name, label),
-    late: () => {},
-    locate: async () => {
+    order: async () => {
+      await admin.create(klass, template, name, label);
+      return 'in time';
+    },
+    late: () => 'late',
+    locate: async (answer) => {
       const row = await find();
-      if (!row) throw new AdminError('malformed', null, 'created and not there');
+      const isOurs = row && (answer === 'in time' || (await isUnfinished(row, klass, template, admin)));
+      if (!isOurs) throw new AdminError('malformed', null, 'created and not there');
       return childOf(row);
     },
     search: async (failure) => {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { DEADLINES } from '../../daemon/qubesadmin/client.ts';
 import { LEAST_CHARGE } from '../../daemon/services/budget.ts';
 import { QUIET } from '../broker/daemon.ts';
 import { type InProcessOptions, openBroker, temporaryBroker } from '../broker/in-process.ts';
@@ -312,6 +313,34 @@ describe('what goes wrong on the way', () => {
     };
     expect(await broker.call(SERVICE, request())).toEqual(refusal('create failed'));
     expect(broker.world.qubes.has('ai-new')).toBe(false);
+  });
+
+  test('an answer that comes late takes away nothing that has got the name since', async () => {
+    const broker = await temporaryBroker({ deadlines: { ...DEADLINES, slow: 300 } });
+    broker.qubesd.faults.inject({ method: 'admin.vm.Create.AppVM', fault: 'mute' });
+    const unseen = { exception: ['QubesException', 'x'] } as const;
+    broker.qubesd.onDone = ({ method }) => {
+      if (method !== 'admin.vm.Create.AppVM') return;
+      broker.qubesd.onDone = undefined;
+      broker.qubesd.faults.inject({
+        method: 'admin.vm.List',
+        dest: 'ai-new',
+        times: Number.POSITIVE_INFINITY,
+        fault: unseen,
+      });
+    };
+    const left = "create failed AND rollback failed; manual cleanup of qube 'ai-new' required in dom0";
+    expect(await broker.call(SERVICE, request())).toEqual(refusal(left));
+    broker.qubesd.faults.clear();
+    broker.world.remove('ai-new');
+    expect(await broker.call(SERVICE, request())).toEqual({ ok: true, name: 'ai-new' });
+    const { uuid } = broker.world.qube('ai-new');
+    const looked = broker.qubesd.nextCall('admin.vm.tag.List', 'ai-new');
+    broker.qubesd.release();
+    await looked;
+    await broker.call('qmcp.ListAIManagedQubes', {});
+    expect(broker.qubesd.changes().filter(([method]) => method === 'admin.vm.Remove')).toEqual([]);
+    expect(broker.world.qube('ai-new').uuid).toBe(uuid);
   });
 
   test('a qubesd that is gone when the order is given has made nothing, and the reply says no more', async () => {
