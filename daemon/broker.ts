@@ -2,6 +2,7 @@
 // The frame came through the door (qrexec/); the reply leaves by it.
 import type { ConfirmerParts } from './confirm/confirmer.ts';
 import { type Asker, QuestionQueue } from './confirm/queue.ts';
+import type { UndoStore } from './journal/undo-store.ts';
 import type { QubeName } from './names.ts';
 import { Plans } from './plans/plans.ts';
 import type { Admitted, Denied, Principals } from './principals/principals.ts';
@@ -25,6 +26,7 @@ export interface BrokerParts extends ConfirmerParts {
   readonly tools: Tools;
   readonly settings: SettingsReader;
   readonly principals: Principals;
+  readonly undo: Pick<UndoStore, 'keep'>;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Buffer;
@@ -97,11 +99,20 @@ export class Broker {
     this.#serial.run(names.map(keyOf), () => work(++this.#calls));
 
   #read(service: ReadService, json: unknown, caller: Caller): Reply | Promise<Reply> {
-    const { fleet, admin, now, stopping } = this.#parts;
-    const notice = (sentence: string): void => this.#parts.notice(sentence, service.name);
-    const settings = this.#parts.settings.current();
-    const seen = { fleet: scopedTo(caller, fleet), whole: fleet };
-    return service.answer(json, { ...seen, admin, settings, caller, now, stopping, notice });
+    const { fleet, admin, settings, now, stopping, notice } = this.#parts;
+    return service.answer(json, {
+      fleet: scopedTo(caller, fleet),
+      whole: fleet,
+      admin,
+      caller,
+      now,
+      stopping,
+      notice: (sentence) => notice(sentence, service.name),
+      // Most reads need none of the operator's files, so they are not looked at for each.
+      get settings() {
+        return settings.current();
+      },
+    });
   }
 
   async #change(service: ChangeService, json: unknown, caller: Caller): Promise<Reply> {

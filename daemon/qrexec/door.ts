@@ -83,7 +83,7 @@ class Connection {
   readonly #sources: Map<QubeName, Source>;
   readonly #handle: Handler;
   readonly #gone: () => void;
-  #deadline: NodeJS.Timeout | null;
+  #deadline: NodeJS.Timeout | null = null;
   readonly #arrival = performance.now();
   readonly #tick: NodeJS.Timeout;
   #late = false;
@@ -99,7 +99,6 @@ class Connection {
 
   constructor(socket: Socket, sources: Map<QubeName, Source>, handle: Handler, gone: () => void) {
     this.#tick = setTimeout(() => this.#onTick(), REFUSAL_TICK_MS);
-    this.#deadline = setTimeout(() => this.#bodyEnds('late'), SEND_DEADLINE_MS);
     this.#socket = socket;
     this.#sources = sources;
     this.#handle = handle;
@@ -221,6 +220,8 @@ class Connection {
 
   #onTick(): void {
     this.#late = true;
+    // Armed only now, since nearly every frame is complete by then.
+    if (!this.#body) this.#deadline = setTimeout(() => this.#bodyEnds('late'), SEND_DEADLINE_MS - REFUSAL_TICK_MS);
     if (this.#place === 'waiting') this.#refuseSurplus();
     else if (this.#refusal) this.#finish(this.#refusal);
   }
