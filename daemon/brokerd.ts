@@ -14,6 +14,7 @@ import { controlOver } from './control/verbs.ts';
 import { flagsOf } from './flags.ts';
 import { FleetView } from './fleet/view.ts';
 import { openJournal } from './journal/journal.ts';
+import { UndoStore } from './journal/undo-store.ts';
 import { Ledger } from './principals/ledger.ts';
 import { Principals } from './principals/principals.ts';
 import { Registry } from './principals/registry.ts';
@@ -78,6 +79,8 @@ const main = async (): Promise<void> => {
   const health = journal.health();
   if (!health.ok)
     log.error({ reason: health.reason }, `The journal in ${flags.log} cannot be written: changes are refused.`);
+  const undo = await UndoStore.open({ dir: flags.state, now });
+  if (undo.complaint) log.error(undo.complaint);
   journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
 
   const call = adminCallsTo(flags.qubesd);
@@ -105,6 +108,7 @@ const main = async (): Promise<void> => {
     settings,
     principals,
     journal,
+    undo,
     nonces: new Nonces(randomBytes, monotonicMs),
     restraint,
     restrained: (sentence, source) => log.warn({ source }, sentence),
@@ -175,6 +179,7 @@ const main = async (): Promise<void> => {
     await Promise.race([ledger.close(), wait(LEDGER_DEADLINE_MS)]);
     journal.note({ type: 'stop', reason: signal });
     await journal.close();
+    await undo.close();
     process.exit(0);
   };
   process.once('SIGTERM', stop);

@@ -2,6 +2,7 @@
 import type { BrokerParts } from './broker.ts';
 import { type Approval, confirm } from './confirm/confirmer.ts';
 import type { Decision, NamedQube } from './journal/record.ts';
+import { UndoUnavailable } from './journal/undo-store.ts';
 import type { Nonce, QubeName } from './names.ts';
 import type { Reply } from './qrexec/door.ts';
 import { AdminError } from './qubesadmin/wire.ts';
@@ -82,12 +83,14 @@ export class Walk {
 
   /** I1, I4: only after allow or a consumed nonce, with the intent on disk before and the outcome after. */
   async carryOut({ operation, qubes, digest }: Resolved, nonce: Nonce | null): Promise<Reply> {
-    const { journal, fleet, now, monotonicMs } = this.#parts;
+    const { journal, undo, fleet, now, monotonicMs } = this.#parts;
+    const { source, principal } = this.#caller;
     const ofCall = this.#ofCall(qubes);
     const began = monotonicMs();
     let cause: string | null = null;
+    let seq: number;
     try {
-      await journal.append({ ...ofCall, type: 'intent', digest, nonce });
+      ({ seq } = await journal.append({ ...ofCall, type: 'intent', digest, nonce }));
     } catch {
       return this.service.opaque;
     }
@@ -97,6 +100,8 @@ export class Walk {
         step: async (step, qube, known = null) => {
           await journal.append({ type: 'step', call: this.#call, step, qube, ...(known && { known }) });
         },
+        keep: ({ name, uuid }, change) =>
+          undo.keep({ seq, at: now(), service: this.service.name, source, principal, qube: { name, uuid }, change }),
         pause: this.#parts.pause ?? pause,
         changed: (name) => fleet.changed(name as QubeName),
         cause: (word) => {
@@ -105,7 +110,10 @@ export class Walk {
       })
       .catch((error: unknown) => {
         if (error instanceof AdminError) cause = error.type ?? error.kind;
-        else {
+        else if (error instanceof UndoUnavailable) {
+          cause = 'undo unavailable';
+          this.#parts.notice(error.message, this.service.name);
+        } else {
           cause = 'unplanned';
           this.#parts.unplanned(error, this.service.name);
         }

@@ -131,6 +131,7 @@ const read = async (
 const rehearsedWork = ({ now }: BrokerParts): Work => ({
   now,
   step: async () => {},
+  keep: async () => {},
   pause: async () => {},
   changed: () => {},
   cause: () => {},

@@ -27,7 +27,8 @@ export const isInUse = async (target: Qube, admin: Admin): Promise<boolean> => {
 
 /**
  * Entombs a halted qube. True when its tags are exactly a tombstone's; false when that could not be reached, and then
- * its tags are as before unless the cause 'rollback failed' is journalled. Rejects with `AdminError` before any change.
+ * its tags are as before unless the cause 'rollback failed' is journalled. Rejects with `AdminError` or
+ * `UndoUnavailable` before any change.
  */
 export const entomb = async (target: Qube, admin: Admin, work: Work): Promise<boolean> => {
   const dest = { uuid: target.uuid };
@@ -36,6 +37,7 @@ export const entomb = async (target: Qube, admin: Admin, work: Work): Promise<bo
   const wanted = tombstoneTags(before, seconds);
   const doomed = [...before].filter((tag) => isControlled(tag) && !wanted.has(tag)).sort();
   const marker = tombstoneMarker(seconds);
+  await work.keep(target, { kind: 'tombstone', before: controlled(before), after: controlled(wanted) });
   let restored = before;
   try {
     await admin.setTag(dest, marker);
@@ -43,7 +45,7 @@ export const entomb = async (target: Qube, admin: Admin, work: Work): Promise<bo
     if (!(await admin.tags(dest)).has(marker)) throw new AdminError('malformed', null, 'marker not set');
     for (const tag of doomed) await admin.removeTag(dest, tag);
     const after = await admin.tags(dest);
-    if (equal(new Set([...after].filter(isControlled)), new Set([...wanted].filter(isControlled)))) return true;
+    if (equal(new Set(controlled(after)), new Set(controlled(wanted)))) return true;
     work.cause('tags not as set');
   } catch (error) {
     if (!(error instanceof AdminError)) throw error;
@@ -68,6 +70,8 @@ const putBack = async (dest: { uuid: Qube['uuid'] }, tags: ReadonlySet<string>, 
     throw error;
   }
 };
+
+const controlled = (tags: ReadonlySet<string>): string[] => [...tags].filter(isControlled).sort();
 
 const equal = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
   a.size === b.size && [...a].every((tag) => b.has(tag));

@@ -1,6 +1,7 @@
 // What a service is: a declaration that the broker walks through. Nothing here decides or does anything by itself.
 import type { Attributes } from '../authority/kernel.ts';
 import type { View } from '../confirm/question.ts';
+import type { Change } from '../journal/undo-entry.ts';
 import { isQubeName } from '../names.ts';
 import type { Caller } from '../principals/caller.ts';
 import type { ReadableFleet } from '../principals/scope.ts';
@@ -109,6 +110,11 @@ export interface Work {
     /** As in the record: the uuids of the disposables there are, before another is created. */
     known?: readonly string[] | null,
   ): Promise<void>;
+  /**
+   * Durably keeps what this changes, for the operator's undo. What can be taken back calls it right before its first change.
+   * Rejects with UndoUnavailable when it cannot; then nothing may be changed (I7).
+   */
+  keep(qube: Qube, change: Change): Promise<void>;
   /** Resolves after so many milliseconds: for looking again at what qubesd could not say. */
   pause(ms: number): Promise<void>;
   /** A qube other than the roles was touched: the view must read it again. */

@@ -1,5 +1,5 @@
 // qmcp.SetFeatureAIManaged (contract 1.8): one feature of a managed qube, out of a list of harmless ones (R1).
-import { z } from 'zod';
+import * as z from 'zod';
 import type { View } from '../confirm/question.ts';
 import { readQube } from '../fleet/live.ts';
 import { isFeatureName, isQubeName } from '../names.ts';
@@ -55,16 +55,18 @@ const prepare = async (feature: string, value: unknown, scene: Scene): Promise<O
   }
   const text = textOf(value);
   if (text === null) return BAD_VALUE;
-  const before = await readBack(admin, dest, feature);
+  const read = await readNow(admin, dest, feature);
+  const before = read?.value ?? null;
   return {
     risk: 'change',
     facts: { before, referent: referent && { uuid: referent.uuid, tags: [...(referent.tags ?? [])].sort() } },
     obstacle: isShowable(feature, text) ? null : FAILED,
     failed: FAILED,
     describe: () => describe(target, feature, before, text, scene),
-    perform: async (): Promise<Reply> => {
+    perform: async (work): Promise<Reply> => {
+      await work.keep(target, { kind: 'feature', name: feature, before: read, after: text });
       await admin.setFeature(dest, feature, text);
-      return { ok: true, feature, value: await readBack(admin, dest, feature) };
+      return { ok: true, feature, value: (await readNow(admin, dest, feature))?.value ?? null };
     },
   };
 };
@@ -81,10 +83,14 @@ const textOf = (value: unknown): string | null => {
   return Number.isSafeInteger(value) ? String(value) : null;
 };
 
-/** The value there is, or null where there is none or qubesd will not tell. */
-const readBack = async (admin: Admin, dest: Destination, feature: string): Promise<string | null> => {
+/** The value there is, null for none; or null where qubesd will not tell. */
+const readNow = async (
+  admin: Admin,
+  dest: Destination,
+  feature: string,
+): Promise<{ readonly value: string | null } | null> => {
   try {
-    return await admin.feature(dest, feature);
+    return { value: await admin.feature(dest, feature) };
   } catch (error) {
     if (error instanceof AdminError) return null;
     throw error;

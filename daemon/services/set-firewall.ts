@@ -1,6 +1,6 @@
 // qmcp.SetFirewallAIManaged: replaces the firewall rules of one managed qube. Tier `net`, always asked by default: the
 // question shows the difference rule by rule, and says so when everything is let through.
-import { z } from 'zod';
+import * as z from 'zod';
 import type { View } from '../confirm/question.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
@@ -70,8 +70,10 @@ const perform = async (
   work: Work,
 ): Promise<Reply> => {
   const dest = { uuid: target.uuid };
+  const listing = rules.map((rule) => `${ruleLine(rule)}\n`).join('');
+  await work.keep(target, { kind: 'firewall', before, after: listing });
   try {
-    await admin.setFirewall(dest, rules.map((rule) => `${ruleLine(rule)}\n`).join(''));
+    await admin.setFirewall(dest, listing);
     await admin.reloadFirewall(dest);
     if (isSame(await admin.firewall(dest), rules)) return { ok: true, rules: rules.map(ruleLine) };
     work.cause('read-back differs');

@@ -1,5 +1,5 @@
 // qmcp.SetPropertyAIManaged (contract 1.3): one property of a managed qube, out of a short list.
-import { z } from 'zod';
+import * as z from 'zod';
 import { riskOf } from '../authority/decide.ts';
 import type { View } from '../confirm/question.ts';
 import { readQube } from '../fleet/live.ts';
@@ -71,7 +71,7 @@ const prepare = async (property: string, value: unknown, scene: Scene): Promise<
   return {
     risk,
     facts: {
-      before,
+      before: typeof before === 'string' ? before : { text: before.text },
       referent: referent && { uuid: referent.uuid, klass: referent.klass, tags: [...(referent.tags ?? [])].sort() },
     },
     obstacle: obstacleTo(change),
@@ -94,7 +94,7 @@ interface Change {
 }
 
 /** The value there is now: qubesd's text, or why there is none. */
-type Current = { readonly text: string } | 'missing' | 'unreadable';
+type Current = { readonly text: string; readonly isDefault: boolean } | 'missing' | 'unreadable';
 
 /** P76: what cannot be read counts as a yes. */
 const providesNetwork = async (admin: Admin, dest: Destination): Promise<boolean> => {
@@ -114,7 +114,8 @@ const readReferent = async (property: Property, value: unknown, scene: Scene): P
 
 const readCurrent = async (property: Property, admin: Admin, dest: Destination): Promise<Current> => {
   try {
-    return { text: (await admin.property(dest, property)).text };
+    const { text, isDefault } = await admin.property(dest, property);
+    return { text, isDefault };
   } catch (error) {
     return unlessAway<Current>(error, isMissing(error) ? 'missing' : 'unreadable');
   }
@@ -165,7 +166,9 @@ const describe = async (change: Change, { admin, caller }: Scene): Promise<View>
   ]);
 };
 
-const perform = async ({ property, target, text }: Change, admin: Admin, work: Work) => {
+const perform = async ({ property, target, text, before }: Change, admin: Admin, work: Work) => {
+  const own = typeof before === 'string' ? null : { value: before.isDefault ? null : before.text };
+  await work.keep(target, { kind: 'property', name: property, before: own, after: text });
   try {
     await admin.setProperty({ uuid: target.uuid }, property, text);
     return { ok: true } as const;

@@ -10,6 +10,7 @@ import { Nonces } from '../../daemon/confirm/nonces.ts';
 import { Restraint } from '../../daemon/confirm/restraint.ts';
 import { FleetView } from '../../daemon/fleet/view.ts';
 import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
+import { UndoStore } from '../../daemon/journal/undo-store.ts';
 import type { QubeName } from '../../daemon/names.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
@@ -56,6 +57,7 @@ export class InProcess {
   readonly view: FleetView;
   readonly settings: SettingsReader;
   readonly journal: Journal;
+  readonly undo: UndoStore;
   readonly broker: Broker;
   /** What nobody planned; a test that ends with any of it has failed. */
   readonly unplanned: unknown[] = [];
@@ -69,6 +71,7 @@ export class InProcess {
     qubesd: Qubesd,
     settings: SettingsReader,
     journal: Journal,
+    undo: UndoStore,
     now: () => number,
     deadlines: Deadlines = DEADLINES,
   ) {
@@ -83,6 +86,7 @@ export class InProcess {
     this.view = new FleetView(this.admin);
     this.settings = settings;
     this.journal = journal;
+    this.undo = undo;
     this.#events = followEvents(qubesd.path, this.view);
     const monotonicMs = (): number => performance.now();
     this.broker = new Broker({
@@ -98,6 +102,7 @@ export class InProcess {
         now,
       }),
       journal,
+      undo,
       nonces: new Nonces(randomBytes, monotonicMs),
       restraint: new Restraint(join(root, 'state'), monotonicMs),
       restrained: (sentence) => this.notices.push(sentence),
@@ -153,6 +158,7 @@ export class InProcess {
     this.#stopping.abort();
     this.#events.stop();
     await this.journal.close();
+    await this.undo.close();
     await this.qubesd.stop();
     await rm(this.root, { recursive: true, force: true });
   }
@@ -176,7 +182,8 @@ export const openBroker = async (options: InProcessOptions = {}): Promise<InProc
     monotonicMs: () => performance.now(),
     bootId: 'test',
   });
-  const broker = new InProcess(root, qubesd, settings, journal, now, options.deadlines);
+  const undo = await UndoStore.open({ dir: join(root, 'state'), now });
+  const broker = new InProcess(root, qubesd, settings, journal, undo, now, options.deadlines);
   await broker.ready();
   return broker;
 };

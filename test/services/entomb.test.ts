@@ -31,6 +31,7 @@ const ENTOMBED = ['anon-vm', 'created-by-dom0', 'mylabel', 'qmcp-egress-locked_a
 const workAt = (seconds: number, causes: string[]): Work => ({
   now: () => seconds * 1000,
   step: async () => {},
+  keep: async () => {},
   changed: () => {},
   pause: async () => {},
   cause: (word) => causes.push(word),
