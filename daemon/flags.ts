@@ -1,7 +1,7 @@
 // The command line of qmcp-brokerd (architecture, "Fixed interface").
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 
-const OPTIONS = {
+export const OPTIONS = {
   etc: { type: 'string', default: '/etc/qmcp' },
   run: { type: 'string', default: '/run/qmcp' },
   state: { type: 'string', default: '/var/lib/qmcp' },

@@ -1,38 +1,40 @@
 // qmcpctl audit report: the journal as a page to read.
 import { writeFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 import { rowsOf } from '../journal/rows.ts';
 import { oneFile } from './audit-show.ts';
 import { verifyPlace } from './audit-verify.ts';
-import { type Command, DONE, FAILED, Refusal, UsageError } from './command.ts';
+import { DONE, FAILED, Refusal, UsageError, verb } from './command.ts';
 import { DEFAULT_LOG, PLACE_OPTIONS, withSources } from './journal-place.ts';
 import { counting } from './report/figures.ts';
 import { pageOf } from './report/page.ts';
-import { FILTER_HELP, FILTER_OPTIONS, rowFilter } from './row-filter.ts';
+import { FILTER_OPTIONS, rowFilter } from './row-filter.ts';
 
-export const auditReport: Command = {
-  summary: 'write a page with counts, rankings and a chart',
-  help: `Usage: qmcpctl audit report [FILE] --out PAGE.html [OPTIONS]
-
-Verifies the journal and writes one HTML file about it that needs no network:
-decisions over time, questions and answers, what was refused most, what took
-longest. Without FILE it reads all files in ${DEFAULT_LOG}.
-
-${FILTER_HELP}  --log DIR          the journal is in DIR
-  --state DIR        the public key and the newest checkpoint are in DIR
-  --key FILE         trust this public key and no other; may be repeated
-  --out PAGE.html    the file to write, which must not exist; - for standard
-                     output
-
-Exits 0 if the journal is intact, 1 if not; the page is written either way.
-`,
-  async run(args, io) {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: { ...FILTER_OPTIONS, ...PLACE_OPTIONS, out: { type: 'string' } },
-    });
-    const file = oneFile(positionals);
+export const auditReport = verb(
+  {
+    name: 'qmcpctl audit report',
+    summary: 'write a page with counts, rankings and a chart',
+    operands: '[FILE] --out PAGE.html',
+    words: ['file'],
+    about: [
+      'Verifies the journal and writes one HTML file about it that needs no network: decisions over time, questions and ' +
+        `answers, what was refused most, what took longest. Without FILE it reads all files in ${DEFAULT_LOG}.`,
+    ],
+    options: {
+      ...FILTER_OPTIONS,
+      ...PLACE_OPTIONS,
+      out: {
+        type: 'string',
+        value: 'PAGE.html',
+        text: 'the file to write, which must not exist; - for standard output',
+        words: 'file',
+      },
+    },
+    examples: [['sudo qmcpctl audit report --since 7d --out week.html', 'A page about the last seven days.']],
+    json: null,
+    exits: ['if the journal is intact', 'if not; the page is written either way'],
+  },
+  async (values, operands, io) => {
+    const file = oneFile(operands);
     const { out } = values;
     if (out === undefined) throw new UsageError('Say with --out which file to write.');
     const wanted = rowFilter(values, io.now());
@@ -54,7 +56,7 @@ Exits 0 if the journal is intact, 1 if not; the page is written either way.
     else await writeNew(out, page);
     return verified.ok ? DONE : FAILED;
   },
-};
+);
 
 /** Never over another file: a name mistyped as root must not cost one. */
 async function writeNew(path: string, text: string): Promise<void> {

@@ -1,94 +1,115 @@
 // qmcpctl audit show, tail, export: the records of the journal, for a person or for another program.
-import { parseArgs } from 'node:util';
 import { type Row, rowsOf } from '../journal/rows.ts';
 import type { Source } from '../journal/sources.ts';
-import { type Command, DONE, type Io, UsageError } from './command.ts';
-import { DEFAULT_LOG, withSources } from './journal-place.ts';
+import { DONE, type Io, type Options, UsageError, verb } from './command.ts';
+import { DEFAULT_LOG, LOG_OPTION, withSources } from './journal-place.ts';
 import { CSV_HEAD, csvOf } from './row-csv.ts';
-import { FILTER_HELP, FILTER_OPTIONS, rowFilter } from './row-filter.ts';
+import { FILTER_OPTIONS, rowFilter } from './row-filter.ts';
 import { TABLE_HEAD, tableLine } from './row-table.ts';
 
 /** `tail` keeps so many records in memory at most. */
 export const MAX_TAIL = 10_000;
 const DEFAULT_TAIL = 20;
 
-const COMMON_OPTIONS = {
-  ...FILTER_OPTIONS,
-  log: { type: 'string' },
-  json: { type: 'boolean', default: false },
-} as const;
-const COMMON_HELP = `Without FILE it reads all files in ${DEFAULT_LOG}.
+const RECORDS = {
+  json: { type: 'boolean', default: false, text: 'the records themselves, one per line' },
+} as const satisfies Options;
+const RECORD_SHAPE =
+  'One record per line, as it is in the journal: {"seq", "ts", "type", ...}. See daemon/journal/record.ts.';
+const WITHOUT_FILE = `Without FILE it reads all files in ${DEFAULT_LOG}.`;
 
-${FILTER_HELP}  --log DIR          the journal is in DIR
-`;
-
-export const auditShow: Command = {
-  summary: 'show records, oldest first',
-  help: `Usage: qmcpctl audit show [FILE] [OPTIONS]
-
-Shows the records of the journal that pass all the options, oldest first.
-${COMMON_HELP}  --json             the records themselves, one per line
-`,
-  async run(args, io) {
-    const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: COMMON_OPTIONS });
+export const auditShow = verb(
+  {
+    name: 'qmcpctl audit show',
+    summary: 'show records, oldest first',
+    operands: '[FILE]',
+    words: ['file'],
+    about: [`Shows the records of the journal that pass all the options, oldest first. ${WITHOUT_FILE}`],
+    options: { ...FILTER_OPTIONS, ...LOG_OPTION, ...RECORDS },
+    examples: [['sudo qmcpctl audit show --since 1d --qube ai-work', 'What was asked about one qube since yesterday.']],
+    json: RECORD_SHAPE,
+  },
+  async (values, operands, io) => {
     const wanted = rowFilter(values, io.now());
-    return withSources(oneFile(positionals), values, async (sources) => {
+    return withSources(oneFile(operands), values, async (sources) => {
       if (!values.json) await io.out(TABLE_HEAD);
       for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), values.json ? rawLine : tableLine, io);
       return DONE;
     });
   },
-};
+);
 
-export const auditTail: Command = {
-  summary: `show the last records (${DEFAULT_TAIL}, or as many as -n says)`,
-  help: `Usage: qmcpctl audit tail [FILE] [-n NUMBER] [OPTIONS]
-
-Shows the last records of the journal that pass all the options.
-${COMMON_HELP}  -n NUMBER          so many, at most ${MAX_TAIL} (default ${DEFAULT_TAIL})
-  --json             the records themselves, one per line
-`,
-  async run(args, io) {
-    const options = {
-      ...COMMON_OPTIONS,
-      number: { type: 'string', short: 'n', default: String(DEFAULT_TAIL) },
-    } as const;
-    const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
+export const auditTail = verb(
+  {
+    name: 'qmcpctl audit tail',
+    summary: `show the last records (${DEFAULT_TAIL}, or as many as -n says)`,
+    operands: '[FILE]',
+    words: ['file'],
+    about: [`Shows the last records of the journal that pass all the options. ${WITHOUT_FILE}`],
+    options: {
+      ...FILTER_OPTIONS,
+      ...LOG_OPTION,
+      number: {
+        type: 'string',
+        short: 'n',
+        default: String(DEFAULT_TAIL),
+        value: 'NUMBER',
+        text: `so many, at most ${MAX_TAIL} (default ${DEFAULT_TAIL})`,
+      },
+      ...RECORDS,
+    },
+    examples: [['sudo qmcpctl audit tail -n 5 --verdict refuse', 'The last five refusals, with the rule of each.']],
+    json: RECORD_SHAPE,
+  },
+  async (values, operands, io) => {
     if (!/^[1-9][0-9]{0,5}$/.test(values.number) || Number(values.number) > MAX_TAIL) {
       throw new UsageError(`-n takes a number from 1 to ${MAX_TAIL}.`);
     }
     const wanted = rowFilter(values, io.now());
-    const rows = await withSources(oneFile(positionals), values, (sources) =>
+    const rows = await withSources(oneFile(operands), values, (sources) =>
       lastRows(sources, wanted, Number(values.number)),
     );
     if (!values.json) await io.out(TABLE_HEAD);
     await print(rows, values.json ? rawLine : tableLine, io);
     return DONE;
   },
-};
+);
 
-export const auditExport: Command = {
-  summary: 'write records for another program, as JSON lines or CSV',
-  help: `Usage: qmcpctl audit export [FILE] [--format json|csv] [OPTIONS]
-
-Writes the records of the journal that pass all the options to standard
-output: as JSON lines, unchanged, or as CSV with the columns
-${CSV_HEAD.trimEnd()}.
-${COMMON_HELP}  --format FORMAT    json (default) or csv
-`,
-  async run(args, io) {
-    const options = { ...COMMON_OPTIONS, format: { type: 'string', default: 'json' } } as const;
-    const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
+export const auditExport = verb(
+  {
+    name: 'qmcpctl audit export',
+    summary: 'write records for another program, as JSON lines or CSV',
+    operands: '[FILE]',
+    words: ['file'],
+    about: [
+      'Writes the records of the journal that pass all the options to standard output: as JSON lines, unchanged, or as ' +
+        `CSV with the columns ${CSV_HEAD.trimEnd().replaceAll(',', ', ')}. ${WITHOUT_FILE}`,
+    ],
+    options: {
+      ...FILTER_OPTIONS,
+      ...LOG_OPTION,
+      format: {
+        type: 'string',
+        default: 'json',
+        value: 'FORMAT',
+        text: 'json (default) or csv',
+        words: ['json', 'csv'],
+      },
+    },
+    examples: [['sudo qmcpctl audit export --since 30d --format csv >month.csv', 'The last month for a spreadsheet.']],
+    json: null,
+  },
+  async (values, operands, io) => {
     const form = Object.hasOwn(FORMATS, values.format) ? FORMATS[values.format] : undefined;
     if (form === undefined) throw new UsageError('--format takes json or csv.');
     const wanted = rowFilter(values, io.now());
-    return withSources(oneFile(positionals), values, async (sources) => {
+    return withSources(oneFile(operands), values, async (sources) => {
       await io.out(form.head);
       for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), form.line, io);
       return DONE;
     });
   },
-};
+);
 
 /** An unreadable line has nothing to hand on; verify names it. */
 const rawLine = ({ line }: Row): string => (line === '' ? '' : `${line}\n`);

@@ -1,46 +1,43 @@
 // qmcpctl audit verify: is the journal what the broker wrote?
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { type Report, verifyJournal } from '../journal/verify.ts';
 import { oneFile } from './audit-show.ts';
-import { type Command, DONE, FAILED, type Io, printable, UsageError } from './command.ts';
+import { DONE, FAILED, type Io, printable, UsageError, verb } from './command.ts';
 import { DEFAULT_LOG, PLACE_OPTIONS, type PlaceFlags, trustOf, withSources } from './journal-place.ts';
+import { JSON_OPTION } from './places.ts';
 
-const HELP = `Usage: qmcpctl audit verify [FILE] [--log DIR] [--state DIR] [--key FILE]...
-                            [--known-break NUMBER]... [--json]
-
-Checks every record of the journal: its hash, that it follows the one before
-it, and the signed checkpoints; and that the newest checkpoint is in it, so
-that a cut end shows. Without FILE it reads all files in ${DEFAULT_LOG}.
-Also reads the log of the implementation that was in use before.
-
-  --log DIR             the journal is in DIR
-  --state DIR           the public key and the newest checkpoint are in DIR
-                        (journal.pub, checkpoint.json; else those beside FILE)
-  --key FILE            trust this public key and no other; may be repeated
-  --known-break NUMBER  the break that this record tells of is known; may be
-                        repeated
-  --json                print the findings as JSON
-
-Exits 0 if all is well, 1 if not, 2 if the arguments make no sense.
-It cannot show that journal and newest checkpoint were rolled back together;
-keep a copy of checkpoint.json on another machine to be able to.
-`;
-
-export const auditVerify: Command = {
-  summary: 'check that no record was changed, removed or put in',
-  help: HELP,
-  async run(args, io) {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        ...PLACE_OPTIONS,
-        'known-break': { type: 'string', multiple: true, default: [] },
-        json: { type: 'boolean', default: false },
+export const auditVerify = verb(
+  {
+    name: 'qmcpctl audit verify',
+    summary: 'check that no record was changed, removed or put in',
+    operands: '[FILE]',
+    words: ['file'],
+    about: [
+      'Checks every record of the journal: its hash, that it follows the one before it, and the signed checkpoints; and ' +
+        'that the newest checkpoint is in it, so that a cut end shows. Without FILE it reads all files in ' +
+        `${DEFAULT_LOG}. Also reads the log of the implementation that was in use before.`,
+      'It cannot show that journal and newest checkpoint were rolled back together; keep a copy of checkpoint.json on ' +
+        'another machine to be able to.',
+    ],
+    options: {
+      ...PLACE_OPTIONS,
+      'known-break': {
+        type: 'string',
+        multiple: true,
+        default: [],
+        value: 'NUMBER',
+        text: 'the break that this record tells of is known; may be repeated',
       },
-    });
-    const file = oneFile(positionals);
+      ...JSON_OPTION,
+    },
+    examples: [['sudo qmcpctl audit verify', 'Says in a few lines whether the journal of this machine is intact.']],
+    json:
+      '{"ok": bool, "entries": records, "error": sentence or null, "format": "journal" or "earlier" or "empty",\n' +
+      ' "fault": {...} or null, "breaks": [...], "remarks": [...], "signed_up_to": record or null, "last": record or null}',
+    exits: ['if all is well', 'if not'],
+  },
+  async (values, operands, io) => {
+    const file = oneFile(operands);
     const knownBreaks = new Set(values['known-break'].map(numberOf));
     const { report, keyFiles } = await verifyPlace(file, values, knownBreaks, (records) => {
       if (io.watched) io.err(`\r${records} records`);
@@ -49,7 +46,7 @@ export const auditVerify: Command = {
     await (values.json ? printJson(report, io) : printText(report, keyFiles, io));
     return report.ok ? DONE : FAILED;
   },
-};
+);
 
 /** Verifies what the arguments name against what there is to hold it against. Also for the report. */
 export async function verifyPlace(

@@ -5,17 +5,31 @@ import type { Head } from '../journal/chain.ts';
 import { readPublicKey, type VerifyingKey } from '../journal/checkpoint.ts';
 import { anchorIn, CHECKPOINT_FILE, PUBLIC_KEY_FILE } from '../journal/seal.ts';
 import { fileSource, journalIn, type Source } from '../journal/sources.ts';
-import { Refusal } from './command.ts';
+import { type Options, Refusal } from './command.ts';
 
 export const DEFAULT_LOG = '/var/log/qmcp';
 export const DEFAULT_STATE = '/var/lib/qmcp';
 
-/** For parseArgs. */
+export const LOG_OPTION = {
+  log: { type: 'string', value: 'DIR', text: `the journal is in DIR (default ${DEFAULT_LOG})`, words: 'directory' },
+} as const satisfies Options;
+
 export const PLACE_OPTIONS = {
-  log: { type: 'string' },
-  state: { type: 'string' },
-  key: { type: 'string', multiple: true },
-} as const;
+  ...LOG_OPTION,
+  state: {
+    type: 'string',
+    value: 'DIR',
+    text: 'the public key and the newest checkpoint are in DIR (journal.pub, checkpoint.json; else those beside FILE)',
+    words: 'directory',
+  },
+  key: {
+    type: 'string',
+    multiple: true,
+    value: 'FILE',
+    text: 'trust this public key and no other; may be repeated',
+    words: 'file',
+  },
+} as const satisfies Options;
 
 export interface PlaceFlags {
   readonly log?: string | undefined;

@@ -1,31 +1,35 @@
 // Which records a person wants to see: the options that tail, show, export and report share.
 import type { Row } from '../journal/rows.ts';
-import { UsageError } from './command.ts';
+import { type Options, UsageError } from './command.ts';
 
-/** For parseArgs. */
+/** The options of every verb that selects records. */
 export const FILTER_OPTIONS = {
-  since: { type: 'string' },
-  until: { type: 'string' },
-  source: { type: 'string' },
-  principal: { type: 'string' },
-  qube: { type: 'string' },
-  service: { type: 'string' },
-  verdict: { type: 'string' },
-  type: { type: 'string' },
-} as const;
+  since: { type: 'string', value: 'WHEN', text: 'from then on: 2026-01-31, 2026-01-31T12:00 (UTC), 90m, 7d' },
+  until: { type: 'string', value: 'WHEN', text: 'before then' },
+  source: { type: 'string', value: 'QUBE', text: 'asked for by this qube', words: 'qube' },
+  principal: { type: 'string', value: 'NAME', text: 'asked for by this principal', words: 'principal' },
+  qube: { type: 'string', value: 'NAME', text: 'about this qube (name or uuid)', words: 'qube' },
+  service: {
+    type: 'string',
+    value: 'NAME',
+    text: 'of this service (qmcp.SpawnAIManagedQube) or action (spawn)',
+    words: 'service',
+  },
+  verdict: {
+    type: 'string',
+    value: 'WORD',
+    text: 'with this result: allow, ask, refuse, approved, denied, timeout, begun, done, failed, ...',
+    words: ['allow', 'ask', 'refuse', 'approved', 'denied', 'timeout', 'begun', 'done', 'failed'],
+  },
+  type: {
+    type: 'string',
+    value: 'WORD',
+    text: 'of this type: decision, question, answer, intent, ...',
+    words: ['decision', 'question', 'answer', 'intent', 'outcome', 'operator', 'settings', 'start', 'stop'],
+  },
+} as const satisfies Options;
 
 export type FilterFlags = { readonly [Name in keyof typeof FILTER_OPTIONS]?: string | undefined };
-
-export const FILTER_HELP = `  --since WHEN       from then on: 2026-01-31, 2026-01-31T12:00 (UTC), 90m, 7d
-  --until WHEN       before then
-  --source QUBE      asked for by this qube
-  --principal NAME   asked for by this principal
-  --qube NAME        about this qube (name or uuid)
-  --service NAME     of this service (qmcp.SpawnAIManagedQube) or action (spawn)
-  --verdict WORD     with this result: allow, ask, refuse, approved, denied,
-                     timeout, begun, done, failed, ...
-  --type WORD        of this type: decision, question, answer, intent, ...
-`;
 
 /** Whether a row passes all the given options. Throws UsageError for a time that is none. `now` in milliseconds. */
 export function rowFilter(flags: FilterFlags, now: number): (row: Row) => boolean {

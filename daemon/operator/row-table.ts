@@ -2,7 +2,7 @@
 import type { Row } from '../journal/rows.ts';
 import { printable } from './command.ts';
 
-export const WIDTH = 80;
+export { WIDTH } from './help.ts';
 
 interface Column {
   readonly title: string;

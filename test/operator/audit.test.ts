@@ -71,6 +71,9 @@ const run = async (...args: string[]) => {
       err += text;
     },
     watched: false,
+    colour: false,
+    ask: async () => null,
+    input: async () => '',
     now: () => NOW,
   };
   const code = await runCommand(audit, args, io);

@@ -1,0 +1,134 @@
+// qmcpctl explain: what would be decided about a call, by which rule, on which facts, and what the window would say.
+import { SERVICES } from '../authority/tables.ts';
+import { type Explanation, explanation } from '../control/protocol.ts';
+import { isQubeName } from '../names.ts';
+import { askDaemon } from './ask-daemon.ts';
+import { DONE, type Io, printable, UsageError, verb } from './command.ts';
+import { wrapped } from './help.ts';
+import { JSON_OPTION } from './places.ts';
+import { wordsOf } from './rules.ts';
+import { type Tone, tableOf, toned } from './table.ts';
+
+/** The qube in which agents run, in the policy as it is shipped. */
+export const USUAL_AGENT = 'mcp-control';
+const MAX_BODY_BYTES = 65_536;
+
+export const explain = verb(
+  {
+    name: 'qmcpctl explain',
+    summary: 'what would be decided about a call, and by which rule',
+    operands: 'SERVICE [REQUEST]',
+    words: ['service', []],
+    about: [
+      'Has the daemon decide a call as if it came now, by the very same way, and tells the verdict, the rule, the facts and ' +
+        'the question that there would be. Nothing is done, asked, journalled as a call or counted against anybody.',
+      'REQUEST is the JSON that the caller would send; without it nothing is sent, which stands for {}. Also explains what ' +
+        'the tiers say of services that the qrexec policy decides, as qmcp.RunInAIManaged with {"target": QUBE}.',
+    ],
+    options: {
+      source: {
+        type: 'string',
+        default: USUAL_AGENT,
+        value: 'QUBE',
+        text: `it comes from this qube (default ${USUAL_AGENT})`,
+        words: 'qube',
+      },
+      principal: {
+        type: 'string',
+        value: 'NAME',
+        text: 'signed by this principal (default: not signed)',
+        words: 'principal',
+      },
+      ...JSON_OPTION,
+    },
+    examples: [
+      [
+        `qmcpctl explain qmcp.LifecycleAIManaged '{"name":"ai-work","action":"remove"}'`,
+        'Whether the agents in mcp-control may remove ai-work, and what you would be asked.',
+      ],
+    ],
+    json:
+      '{"service", "action", "source", "principal", "verdict": "allow" or "ask" or "refuse", "rule": text,\n' +
+      ' "decided_by": "broker" or "policy",\n' +
+      ' "qubes": [{"role", "name", "uuid", "klass", "state", "tags": [tag] or null, "tier", "guarded": bool}],\n' +
+      ' "settings": {"tier_default", "enforce_mode", "consent_policy"},\n' +
+      ' "question": {"lines": [text], "type_to_confirm": text or null} or null,\n' +
+      ' "unasked": word or null, "reply": {...} or null}',
+  },
+  async (values, operands, io) => {
+    const [service, body = '', surplus] = operands;
+    if (service === undefined) throw new UsageError('Say which service, for example qmcp.LifecycleAIManaged.');
+    if (surplus !== undefined) throw new UsageError('Write the request as one argument: \'{"name":"ai-work"}\'.');
+    if (!isQubeName(values.source)) throw new UsageError('--source takes the name of a qube.');
+    if (Buffer.byteLength(body) > MAX_BODY_BYTES) throw new UsageError('A request has 65536 bytes at most.');
+    const args = { service: fullName(service), body, source: values.source, principal: values.principal ?? null };
+    const explained = await askDaemon(values.run, 'explain', args, explanation, io);
+    await io.out(values.json ? `${JSON.stringify(explained)}\n` : textOf(explained, body, io));
+    return DONE;
+  },
+);
+
+const ENDINGS = ['', 'AIManaged', 'AIManagedQube', 'AIManagedQubes'];
+
+/** `lifecycle` is meant as qmcp.LifecycleAIManaged. What looks like no service of ours goes as it is: the daemon says so. */
+const fullName = (service: string): string => {
+  const wanted = ENDINGS.flatMap((ending) => [service, `qmcp.${service}`].map((each) => (each + ending).toLowerCase()));
+  return [...SERVICES.keys()].find((name) => wanted.includes(name.toLowerCase())) ?? service;
+};
+
+const TONES: Readonly<Record<Explanation['verdict'], Tone>> = { allow: 'good', ask: 'warn', refuse: 'bad' };
+const VERDICTS: Readonly<Record<Explanation['verdict'], string>> = {
+  allow: 'ALLOW',
+  ask: 'ASK',
+  refuse: 'REFUSE',
+};
+const UNASKED: Readonly<Record<string, string>> = {
+  obstacle: 'It would fail anyway, so nobody is asked.',
+  'questions-rest': 'Questions of this source rest just now, so nobody is asked. See qmcpctl status.',
+  'principal-questions': 'The principal has used up its questions of this hour, so nobody is asked.',
+  'no-key': 'Nobody can say yes: there is no confirm.pub. See qmcpctl init.',
+  'no-events': 'Nobody is asked while the broker does not hear what happens to qubes. See qmcpctl doctor.',
+};
+
+const textOf = (explained: Explanation, body: string, io: Io): string => {
+  const { verdict, rule, qubes, question, unasked, reply, settings, decided_by } = explained;
+  const words = wordsOf(rule);
+  const by = explained.principal === 'unknown' ? '' : `, principal ${explained.principal}`;
+  const sentences = [
+    `${toned(VERDICTS[verdict], TONES[verdict], io)}  rule ${printable(rule)}${words === null ? '' : `: ${words.means}.`}`,
+    ...(decided_by === 'policy'
+      ? ['The qrexec policy decides this service, by the same tags; see 32-qmcp.policy.']
+      : []),
+    ...(words?.mend && verdict !== 'allow'
+      ? [`What you can do: ${words.mend.replaceAll('QUBE', nameFor(rule, explained))}`]
+      : []),
+  ];
+  const facts = qubes.map(({ role, name, klass, state, tier, guarded, tags }) => [
+    role,
+    name,
+    klass ?? 'none',
+    state ?? '',
+    tier ?? 'none',
+    guarded || tags?.includes('qmcp-guarded') ? 'yes' : 'no',
+  ]);
+  return [
+    `${explained.service} ${body} from ${explained.source}${by}`.replace(/ +/g, ' '),
+    ...sentences.flatMap((sentence) => wrapped(sentence, 79)),
+    ...(facts.length > 0
+      ? ['', tableOf(['ROLE', 'QUBE', 'KLASS', 'STATE', 'TIER', 'GUARDED'], facts, io).trimEnd()]
+      : []),
+    `Settings: tier-default ${settings.tier_default}, enforce-mode ${settings.enforce_mode}, consent-policy ${settings.consent_policy}`,
+    ...(question === null ? [] : ['', 'The question:', ...question.lines.flatMap((line) => indented(printable(line)))]),
+    ...(question?.type_to_confirm ? [`  To allow it, ${printable(question.type_to_confirm)} has to be typed.`] : []),
+    ...(unasked === null ? [] : ['', UNASKED[unasked] ?? `It would not be asked: ${printable(unasked)}.`]),
+    ...(reply === null ? [] : ['', `The caller would get ${printable(JSON.stringify(reply))}`]),
+  ]
+    .map((line) => `${line}\n`)
+    .join('');
+};
+
+const indented = (line: string): string[] => wrapped(line, 77).map((each) => `  ${each}`);
+
+/** Whom the advice is about: the source where that is held back, else the first qube of the call. */
+const nameFor = (rule: string, { source, qubes }: Explanation): string =>
+  rule === 'frozen' ? source : (qubes[0]?.name ?? 'QUBE');

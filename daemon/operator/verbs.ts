@@ -1,0 +1,22 @@
+// Every verb there is. Adding one touches its own file and this table; help, man pages and completion follow by themselves.
+import { audit } from './audit.ts';
+import { type Command, group } from './command.ts';
+import { explain } from './explain.ts';
+import { freeze, thaw } from './freeze.ts';
+import { pending } from './pending.ts';
+import { status } from './status.ts';
+import { tier } from './tier.ts';
+import { tombstones } from './tombstones.ts';
+import { version } from './version.ts';
+
+export const QMCPCTL: Command = group('qmcpctl', 'Operates the broker that lets AI agents manage qubes.', {
+  status,
+  tier,
+  explain,
+  pending,
+  freeze,
+  thaw,
+  tombstones,
+  audit,
+  version,
+});

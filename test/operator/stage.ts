@@ -1,0 +1,38 @@
+// qmcpctl as the operator types it: the built program, beside the built daemon of the test.
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import type { Daemon } from '../broker/daemon.ts';
+
+const PROGRAM = fileURLToPath(new URL('../../dist/qmcpctl.mjs', import.meta.url));
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  /** Milliseconds. */
+  readonly took: number;
+}
+
+/** Where the things of a test's daemon are, as flags. */
+export const placesOf = (daemon: Daemon): string[] => [
+  ...['--etc', daemon.etc, '--run', daemon.run, '--state', daemon.state, '--log', daemon.log],
+  ...['--qubesd', daemon.qubesdPath, '--policy', `${daemon.root}/policy.d`, '--tool-path', daemon.tools],
+];
+
+/** Runs it to its end. `input` is what is on its standard input, which is no terminal. */
+export const qmcpctl = async (args: readonly string[], input = ''): Promise<Ran> => {
+  const began = performance.now();
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [PROGRAM, ...args], {
+    input,
+    reject: false,
+    stripFinalNewline: false,
+    env: { NO_COLOR: undefined, FORCE_COLOR: undefined, TERM: 'xterm' },
+  });
+  return { code: exitCode ?? -1, out: stdout, err: stderr, took: performance.now() - began };
+};
+
+/** The same, about this daemon. */
+export const qmcpctlOf =
+  (daemon: Daemon) =>
+  (...args: string[]): Promise<Ran> =>
+    qmcpctl([...args, ...placesOf(daemon)]);
