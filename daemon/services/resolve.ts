@@ -65,12 +65,16 @@ export const resolve = async (
   if (early) return refused(early, 'argument');
 
   const qubes: Record<string, Qube> = {};
+  let isMissing = false;
   for (const [role, name] of Object.entries(wish.roles)) {
     const qube = await readQube(admin, name);
-    if (!qube) return refused(service.opaque, 'missing');
+    // I6: the other roles are looked up all the same, as they are when this one is not managed.
+    isMissing ||= qube === null;
+    if (!qube) continue;
     qubes[role] = qube;
     named.push({ role, name: qube.name, uuid: qube.uuid });
   }
+  if (isMissing) return refused(service.opaque, 'missing');
 
   const decided = decide({
     service: service.name,
