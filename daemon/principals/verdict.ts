@@ -15,7 +15,7 @@ export interface Deed {
   /** Role -> the qube it is. */
   readonly qubes: Readonly<Record<string, Pick<Qube, 'name' | 'tags'>>>;
   /** Names of qubes that would be created. */
-  readonly claims: readonly string[];
+  readonly created: readonly string[];
   /** Wall clock, milliseconds since 1970. */
   readonly now: number;
 }
@@ -34,12 +34,12 @@ export function principalVerdict(verdict: Verdict, caller: Caller, deed: Deed): 
 function forbidden(
   caller: Caller,
   { risks, names, ownedOnly, week }: Limits,
-  { service, risk, qubes, claims, now }: Deed,
+  { service, risk, qubes, created, now }: Deed,
 ): string | null {
   if (!risks.has(risk)) return 'principal-risk';
   const roles = Object.entries(qubes);
   if (!roles.every(([, qube]) => isNamable(qube, caller))) return 'principal-names';
-  if (names !== null && !claims.every((name) => matches(names, name))) return 'principal-names';
+  if (names !== null && !created.every((name) => matches(names, name))) return 'principal-names';
   const changed = roles.filter(([role]) => SERVICES.get(service)?.roles.get(role)?.changed !== false);
   if (ownedOnly && !changed.every(([, qube]) => isOwn(qube, caller))) return 'principal-owner';
   return week !== null && risk !== 'read' && !isOpen(week, now) ? 'principal-hours' : null;

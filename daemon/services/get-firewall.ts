@@ -1,8 +1,8 @@
 // qmcp.GetFirewallAIManaged: the firewall rules of a managed qube, one line each, without comments.
-import { z } from 'zod';
+import * as z from 'zod';
 import { readQube } from '../fleet/live.ts';
+import { isInScope } from '../principals/scope.ts';
 import { NOT_FOUND, type Reply, refuse } from '../qrexec/door.ts';
-import { isManaged } from '../qube.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import { parseRules, ruleLine } from './firewall-rule.ts';
 import type { Reading, ReadService } from './service.ts';
@@ -21,10 +21,10 @@ export const getFirewall: ReadService = {
 };
 
 /** Rules are no part of the view, so this reads live; whose rules they are is read live then, too. */
-const read = async (name: string, { admin }: Reading): Promise<Reply> => {
+const read = async (name: string, { admin, caller }: Reading): Promise<Reply> => {
   try {
     const qube = await readQube(admin, name);
-    if (!qube || !isManaged(qube)) return NOT_FOUND;
+    if (!qube || !isInScope(qube, caller)) return NOT_FOUND;
     const rules = parseRules(await admin.firewall({ uuid: qube.uuid }));
     return rules ? { ok: true, rules: rules.map(ruleLine) } : READ_FAILED;
   } catch (error) {

@@ -90,7 +90,9 @@ export const resolve = async (
     ceiling: caller.limits?.ceiling,
   });
   const risk = riskOf(service.name, wish.action, wish.attributes);
-  const deed = { service: service.name, risk, qubes, claims: wish.claims ?? [], now };
+  // Other calls claim names only so that nobody changes what they refer to.
+  const created = wish.budgeted ? (wish.claims ?? []) : [];
+  const deed = { service: service.name, risk, qubes, created, now };
   const verdict = principalVerdict(decided, caller, deed);
   if (verdict.kind === 'refuse') return refused(service.opaque, verdict.rule);
 

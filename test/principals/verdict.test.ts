@@ -23,7 +23,7 @@ const deed = (changes: Partial<Deed> = {}): Deed => ({
   service: 'qmcp.LifecycleAIManaged',
   risk: 'change',
   qubes: { target: qube('ai-work') },
-  claims: [],
+  created: [],
   now: MONDAY_NOON,
   ...changes,
 });
@@ -66,9 +66,9 @@ describe('names', () => {
     expect(ruleOf({ names }, { qubes: { target: qube('disp7', 'qmcp-owner__web') } })).toBe('ladder');
   });
   test('hold for what would be created, where having created it is no excuse', () => {
-    expect(ruleOf({ names }, { claims: ['ai-web-9'] })).toBe('ladder');
-    expect(ruleOf({ names }, { claims: ['ai-web-9', 'ai-new'] })).toBe('principal-names');
-    expect(ruleOf({}, { claims: ['ai-new'] })).toBe('ladder');
+    expect(ruleOf({ names }, { created: ['ai-web-9'] })).toBe('ladder');
+    expect(ruleOf({ names }, { created: ['ai-web-9', 'ai-new'] })).toBe('principal-names');
+    expect(ruleOf({}, { created: ['ai-new'] })).toBe('ladder');
   });
 });
 
@@ -173,7 +173,7 @@ const operation = fc.constantFrom(...SERVICES).chain(([service, rule]) =>
       { klass: 'TemplateVM' },
       { tombstone: true },
     ),
-    claims: fc.array(name, { maxLength: 1 }),
+    created: fc.array(name, { maxLength: 1 }),
     now: fc.integer({ min: MONDAY_NOON, max: MONDAY_NOON + 7 * 86_400_000 }),
   }),
 );
@@ -181,14 +181,14 @@ type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
 
 const verdictFor = (
   caller: Caller,
-  { service, action, roles, attributes, claims, now }: Operation,
+  { service, action, roles, attributes, created, now }: Operation,
   set: DecisionInput['settings'],
 ): Verdict => {
   const decided = decide({ service, action, attributes, roles, settings: set, ceiling: caller.limits?.ceiling });
   const qubes = Object.fromEntries(
     Object.entries(roles).map(([role, each]) => [role, { name: each.name as QubeName, tags: each.tags }]),
   );
-  return principalVerdict(decided, caller, { service, risk: riskOf(service, action, attributes), qubes, claims, now });
+  return principalVerdict(decided, caller, { service, risk: riskOf(service, action, attributes), qubes, created, now });
 };
 
 describe('for any settings, operation and limits', () => {
