@@ -71,6 +71,7 @@ const perform = async (
 ): Promise<Reply> => {
   const dest = { uuid: target.uuid };
   const listing = rules.map((rule) => `${ruleLine(rule)}\n`).join('');
+  let isOverdue = false;
   await work.keep(target, { kind: 'firewall', before, after: listing });
   try {
     await admin.setFirewall(dest, listing);
@@ -80,8 +81,10 @@ const perform = async (
   } catch (error) {
     if (!(error instanceof AdminError)) throw error;
     work.cause(error.type ?? error.kind);
+    // What was given up on may still happen, after everything was found to be as before.
+    isOverdue = error.kind === 'deadline';
   }
-  return (await putBack(dest, before, admin)) ? ROLLED_BACK : LEFT;
+  return (await putBack(dest, before, admin)) && !isOverdue ? ROLLED_BACK : LEFT;
 };
 
 const isSame = (listing: string, rules: readonly Rule[]): boolean =>

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { DEADLINES } from '../../daemon/qubesadmin/client.ts';
 import { ASKING } from '../broker/daemon.ts';
 import { type InProcess, temporaryBroker } from '../broker/in-process.ts';
 import { type Approver, startApprover } from '../confirm/approver.ts';
@@ -161,4 +162,17 @@ test('a plan may change the firewall of a qube that it creates', async () => {
   const { nonce } = prepared as unknown as { nonce: string };
   expect(await broker.call('qmcp.Commit', {}, undefined, nonce)).toMatchObject({ state: 'done' });
   expect(broker.world.qube('ai-lab').firewall).toBe(`${ONLY_WEB.join('\n')}\n`);
+});
+
+test('nothing is said to be rolled back that may yet happen', async () => {
+  const broker = await temporaryBroker({ deadlines: { ...DEADLINES, usual: 300 } });
+  broker.qubesd.faults.inject({ method: 'admin.vm.firewall.Set', fault: 'hang' });
+  const left = 'firewall change failed AND rollback failed; manual check required in dom0';
+  expect(await broker.call(SET, { name: 'ai-net1', rules: ONLY_WEB })).toEqual({ ok: false, error: left });
+  const done = new Promise<void>((resolve) => {
+    broker.qubesd.onDone = () => resolve();
+  });
+  broker.qubesd.release();
+  await done;
+  expect(broker.world.qube('ai-net1').firewall).toContain('example.com');
 });
