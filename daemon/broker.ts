@@ -4,7 +4,7 @@ import type { ConfirmerParts } from './confirm/confirmer.ts';
 import { type Asker, QuestionQueue } from './confirm/queue.ts';
 import type { UndoStore } from './journal/undo-store.ts';
 import type { QubeName } from './names.ts';
-import { Plans } from './plans/plans.ts';
+import { type PlanParts, Plans } from './plans/plans.ts';
 import type { Admitted, Denied, Principals } from './principals/principals.ts';
 import { scopedTo } from './principals/scope.ts';
 import { type Call, NOT_FOUND, type Reply } from './qrexec/door.ts';
@@ -49,8 +49,8 @@ export class Broker {
 
   constructor(parts: BrokerParts) {
     this.#parts = parts;
-    const alone = <T>(names: readonly string[], work: () => Promise<T>): Promise<T> =>
-      this.#serial.run([...names.map(keyOf), BUDGET], work);
+    const alone: PlanParts['alone'] = (names, budgeted, work) =>
+      this.#serial.run([...names.map(keyOf), ...(budgeted ? [BUDGET] : [])], work);
     this.#plans = new Plans({ ...parts, queue: this.#queue, alone, nextCall: () => ++this.#calls });
     parts.stopping.addEventListener('abort', () => this.#queue.close());
   }

@@ -19,8 +19,8 @@ import { factsOf } from './view-facts.ts';
 
 export interface PlanParts extends BrokerParts {
   readonly queue: QuestionQueue;
-  /** Runs work while no other call changes these qubes. */
-  readonly alone: <T>(names: readonly string[], work: () => Promise<T>) => Promise<T>;
+  /** Runs work while no other call changes these qubes, nor, where it is `budgeted`, draws on the shared budget. */
+  readonly alone: <T>(names: readonly string[], budgeted: boolean, work: () => Promise<T>) => Promise<T>;
   readonly nextCall: () => number;
 }
 
@@ -177,7 +177,8 @@ export class Plans {
    * yes still holds; null where nobody was asked, and then nothing may be to ask (I1).
    */
   #alone(plan: Plan, approved: (() => boolean) | null): Promise<boolean> {
-    return this.#parts.alone(plan.names, async () => {
+    // A plan can take minutes: one that creates nothing must not keep everybody else from creating.
+    return this.#parts.alone(plan.names, plan.stages.some(isBudgeted), async () => {
       const again = await this.#rehearseLive(plan);
       await eventsDelivered();
       const mayBegin = again !== null && (approved ? approved() : again.verdict === 'allow');
@@ -281,6 +282,8 @@ const namesOf = (stages: readonly Stage[]): string[] => {
   );
   return [...new Set(named)].filter((name): name is QubeName => isQubeName(name));
 };
+
+const isBudgeted = (stage: Stage): boolean => stage.kind === 'change' && stage.walk.wish.budgeted === true;
 
 /** Whether an earlier step began what takes its time on a qube of this one. */
 const setsGoing = (stages: readonly Stage[], walk: Walk): boolean => {

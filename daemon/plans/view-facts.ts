@@ -1,6 +1,7 @@
 // The Admin API's reads as the event-fed view can answer them, so that preparing a plan costs qubesd nothing. What the
 // view does not hold is asked for. A commit does not use this: it decides on live facts.
 import type { Snapshot, ViewedQube } from '../fleet/view.ts';
+import type { PropertyValue } from '../qubesadmin/admin.ts';
 import type { AdminCall } from '../qubesadmin/client.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 
@@ -26,12 +27,21 @@ const answer = (qube: ViewedQube, method: string, arg: string): Buffer | null =>
       return qube.tags && Buffer.from([...qube.tags].map((tag) => `${tag}\n`).join(''));
     case 'admin.vm.property.Get': {
       const held = qube.properties?.get(arg);
-      return held ? Buffer.from(`default=${held.isDefault ? 'True' : 'False'} type=${held.type} ${held.text}`) : null;
+      return held ? Buffer.from(propertyText(held)) : null;
     }
+    case 'admin.vm.property.GetAll':
+      return qube.properties && Buffer.from([...qube.properties].map(propertyLine).join(''));
     default:
       return null;
   }
 };
+
+const propertyText = ({ isDefault, type, text }: PropertyValue): string =>
+  `default=${isDefault ? 'True' : 'False'} type=${type} ${text}`;
+
+/** GetAll has one property a line. */
+const propertyLine = ([name, value]: readonly [string, PropertyValue]): string =>
+  `${name} ${propertyText(value).replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n`;
 
 const row = ({ name, klass, state, uuid }: ViewedQube): string =>
   `${name} class=${klass} state=${state === 'unknown' ? 'NA' : state} uuid=${uuid}\n`;

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ASKING, QUIET } from '../broker/daemon.ts';
 import { type InProcess, temporaryBroker } from '../broker/in-process.ts';
 import { type Approver, startApprover } from '../confirm/approver.ts';
@@ -306,4 +306,35 @@ describe('a plan that was committed without a question', () => {
     expect(await commit(broker, nonce)).toEqual(REFUSED);
     expect(broker.qubesd.changes()).toEqual([]);
   });
+});
+
+test('a plan that waits for a shutdown and creates nothing lets others create', async () => {
+  const broker = await temporaryBroker({ operatorFiles: QUIET });
+  const nonce = await prepare(broker, [life('ai-work', 'shutdown'), life('ai-work', 'start')], 'ai-full1');
+  const shutdown = broker.qubesd.nextCall('admin.vm.Shutdown');
+  // What runs in it takes no notice.
+  broker.qubesd.onDone = ({ method }) => {
+    if (method === 'admin.vm.Shutdown') broker.world.setState('ai-work', 'Running');
+  };
+  await commit(broker, nonce, { wait: false }, 'ai-full1');
+  await shutdown;
+  const spawn = { name: 'ai-lab', template: 'ai-debian-13' };
+  expect(await broker.call('qmcp.SpawnAIManagedQube', spawn)).toEqual({ ok: true, name: 'ai-lab' });
+  expect(await broker.call('qmcp.Status', {}, 'ai-full1', nonce)).toMatchObject({ state: 'running' });
+  await broker.call('qmcp.Cancel', {}, 'ai-full1', nonce);
+  await vi.waitFor(async () => {
+    expect(await broker.call('qmcp.Status', {}, 'ai-full1', nonce)).toMatchObject({ state: 'failed' });
+  });
+});
+
+test('preparing asks qubesd for no property that the view holds, however many steps read them', async () => {
+  const broker = await temporaryBroker({ operatorFiles: QUIET });
+  await broker.call('qmcp.ListAIManagedQubes', {});
+  broker.qubesd.reset();
+  const twice = (value: string) => [
+    step('qmcp.SetFeatureAIManaged', { name: 'ai-work', feature: 'ai-x', value }),
+    step('qmcp.ListAIManagedQubes', {}),
+  ];
+  await prepare(broker, [...twice('1'), ...twice('2'), ...twice('3')]);
+  expect(broker.qubesd.calls.map(({ method }) => method).filter((method) => method.includes('property'))).toEqual([]);
 });
