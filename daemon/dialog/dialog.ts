@@ -5,7 +5,8 @@ import { Socket } from 'node:net';
 import type { Statement } from '../confirm/question.ts';
 import type { Toolkit } from './gtk.ts';
 import { type Asked, lineCollector, readQuestion } from './incoming.ts';
-import { type Stop, watchScreenLock } from './screenlock.ts';
+import { type Seed, secretKeyOf } from './key.ts';
+import type { ScreenLock } from './screenlock.ts';
 import { takeSeat } from './screenseat.ts';
 import { shownDigest, signedAnswer } from './statement.ts';
 import { type QuestionWindow, questionWindow } from './window.ts';
@@ -19,9 +20,10 @@ const TICK_MS = 250;
 export interface Setting {
   /** The file descriptor of the connection to the broker. */
   readonly connection: number;
-  readonly secretKey: Uint8Array;
+  readonly seed: Seed;
   readonly acceptSynthetic: boolean;
-  readonly env: NodeJS.ProcessEnv;
+  readonly display: string;
+  readonly lock: ScreenLock;
   readonly uid: number;
   /** Milliseconds of the monotonic clock. */
   readonly now: () => number;
@@ -34,7 +36,7 @@ type Verdict = Statement['verdict'];
  * withdrawal, or with the sentence that says why there was none. Must be called before Gtk.main() and returns at once.
  */
 export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (problem: string | null) => void) => {
-  const { connection, secretKey, acceptSynthetic, env, uid, now } = setting;
+  const { connection, seed, acceptSynthetic, display, lock, uid, now } = setting;
   const socket = new Socket({ fd: connection, readable: true, writable: true, allowHalfOpen: true });
   const collect = lineCollector();
   let asked: Asked | null = null;
@@ -43,7 +45,6 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
   let halfClosed = false;
   let ticker: NodeJS.Timeout | undefined;
   let isShown = false;
-  let stopWatching: Stop = () => {};
 
   const silence = setTimeout(() => end('No question came over the connection.'), QUESTION_MS);
 
@@ -68,7 +69,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
     if ('refused' in read) return end(read.refused);
     asked = read.asked;
     const deadline = now() + asked.expires_in * 1000;
-    if ((await takeSeat(env.DISPLAY ?? '', uid)) === null) return end('Another question is on the screen.');
+    if ((await takeSeat(display, uid)) === null) return end('Another question is on the screen.');
     if (over) return;
     const opened = questionWindow(
       toolkit,
@@ -77,7 +78,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
       { acceptSynthetic, now },
     );
     window = opened;
-    stopWatching = watchScreenLock(toolkit, env, (locked) => {
+    lock.watch(toolkit, (locked) => {
       if (over) return;
       isShown = !locked;
       if (locked) opened.hide();
@@ -114,9 +115,9 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
     };
     over = true;
     clearInterval(ticker);
-    stopWatching();
+    lock.stop();
     window.close();
-    socket.end(signedAnswer(statement, secretKey), () => leave(null));
+    socket.end(signedAnswer(statement, secretKeyOf(seed)), () => leave(null));
     setTimeout(() => leave(null), FAREWELL_MS);
   };
 
@@ -125,7 +126,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
     over = true;
     clearInterval(ticker);
     clearTimeout(silence);
-    stopWatching();
+    lock.stop();
     window?.close();
     socket.destroy();
     leave(problem);

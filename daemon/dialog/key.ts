@@ -15,12 +15,18 @@ export const defaultKeyFile = (env: NodeJS.ProcessEnv): string => {
 
 export class KeyError extends Error {}
 
-/** The 64-byte secret key in `file`. Throws KeyError with a sentence when it is missing, open to others or no key. */
-export const loadKey = (file: string): Uint8Array => {
+/** What a key file holds: 32 bytes. The key pair is derived from it when it is needed, which takes a while. */
+export type Seed = Uint8Array;
+
+/** The seed in `file`. Throws KeyError with a sentence when it is missing, open to others or no key. */
+export const loadSeed = (file: string): Seed => {
   const seed = SEED.exec(readPrivately(file));
   if (!seed) throw new KeyError(`${file} does not hold a key. Make a new one with qmcp-confirm --enroll --rotate.`);
-  return nacl.sign.keyPair.fromSeed(Buffer.from(seed[0], 'base64')).secretKey;
+  return Uint8Array.from(Buffer.from(seed[0], 'base64'));
 };
+
+/** tweetnacl's secret key, 64 bytes. */
+export const secretKeyOf = (seed: Seed): Uint8Array => nacl.sign.keyPair.fromSeed(seed).secretKey;
 
 const readPrivately = (file: string): string => {
   let fd: number;
@@ -43,13 +49,14 @@ const readPrivately = (file: string): string => {
 };
 
 /** Base64 of the public half, as `<etc>/confirm.pub` holds it. */
-export const publicHalf = (secretKey: Uint8Array): string => Buffer.from(secretKey.subarray(32)).toString('base64');
+export const publicHalf = (seed: Seed): string =>
+  Buffer.from(nacl.sign.keyPair.fromSeed(seed).publicKey).toString('base64');
 
 /**
- * Makes a key at `file` and returns its secret key. An existing key is an error, unless `rotate`: then it is kept
+ * Makes a key at `file` and returns its seed. An existing key is an error, unless `rotate`: then it is kept
  * beside the new one as `<file>.<suffix>`, so that receipts of the past can still be checked.
  */
-export const makeKey = (file: string, rotate: boolean, suffix: string): Uint8Array => {
+export const makeKey = (file: string, rotate: boolean, suffix: string): Seed => {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   if (rotate) setAside(file, suffix);
   const seed = nacl.randomBytes(nacl.sign.seedLength);
@@ -59,7 +66,7 @@ export const makeKey = (file: string, rotate: boolean, suffix: string): Uint8Arr
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw new KeyError(`${file} cannot be written: ${error}.`);
     throw new KeyError(`There already is a key at ${file}. Replace it with qmcp-confirm --enroll --rotate.`);
   }
-  return nacl.sign.keyPair.fromSeed(seed).secretKey;
+  return seed;
 };
 
 const setAside = (file: string, suffix: string): void => {

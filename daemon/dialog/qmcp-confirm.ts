@@ -6,8 +6,9 @@ import { type Command, commandOf, HELP } from './command.ts';
 import { answerOneQuestion } from './dialog.ts';
 import { tameEnvironment } from './environment.ts';
 import { openToolkit } from './gtk.ts';
-import { KeyError, loadKey, makeKey, publicHalf } from './key.ts';
+import { KeyError, loadSeed, makeKey, publicHalf } from './key.ts';
 import { listen } from './listener.ts';
+import { screenLock } from './screenlock.ts';
 
 const MISUSE = 2;
 
@@ -34,15 +35,17 @@ const serve = ({ socket, childArguments }: Extract<Command, { kind: 'listen' }>)
 };
 
 const answer = ({ connection, key, acceptSynthetic }: Extract<Command, { kind: 'answer' }>): void => {
-  const secretKey = loadKey(key);
+  const seed = loadSeed(key);
   tameEnvironment(process.env);
+  const lock = screenLock(process.env);
   const toolkit = openToolkit();
   if (toolkit === null) fail('There is no display to show a question on.');
+  const display = process.env.DISPLAY ?? '';
   const uid = process.getuid?.() ?? 0;
   const now = () => performance.now();
   const end = (why: string | null): never => (why === null ? process.exit(0) : fail(why));
   let problem: string | null = 'The main loop ended by itself.';
-  answerOneQuestion(toolkit, { connection, secretKey, acceptSynthetic, env: process.env, uid, now }, (why) => {
+  answerOneQuestion(toolkit, { connection, seed, acceptSynthetic, display, lock, uid, now }, (why) => {
     problem = why;
     // Before the loop has begun there is nothing to quit, and it would run for ever.
     if (toolkit.Gtk.mainLevel() === 0) end(problem);

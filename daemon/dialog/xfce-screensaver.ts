@@ -2,24 +2,27 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Toolkit } from './gtk.ts';
-import type { Stop, Tell } from './screenlock.ts';
+import type { Tell } from './screenlock.ts';
 
 const NAME = 'org.xfce.ScreenSaver';
 const PATH = '/org/xfce/ScreenSaver';
 const ANSWER_MS = 500;
 
+/** To be kept: what nobody keeps is collected, and then hears no signal. */
+export type Kept = object | null;
+
 /** An active saver counts as locked, whether it asks for a password or not: nobody reads a question behind it. */
-export const watchXfceScreensaver = ({ Gio }: Toolkit, env: NodeJS.ProcessEnv, tell: Tell): Stop => {
+export const watchXfceScreensaver = ({ Gio }: Toolkit, env: NodeJS.ProcessEnv, tell: Tell): Kept => {
   if (!hasSessionBus(env)) {
     tell(false);
-    return () => {};
+    return null;
   }
   const flags = Gio.DBusProxyFlags.DO_NOT_AUTO_START | Gio.DBusProxyFlags.DO_NOT_LOAD_PROPERTIES;
   const proxy = attempt(() => Gio.DBusProxy.newForBusSync(Gio.BusType.SESSION, flags, null, NAME, PATH, NAME, null));
   // No bus, and so nobody on it.
   if (proxy === null) {
     tell(false);
-    return () => {};
+    return null;
   }
 
   const isActive = (): boolean => {
@@ -34,7 +37,7 @@ export const watchXfceScreensaver = ({ Gio }: Toolkit, env: NodeJS.ProcessEnv, t
   });
   proxy.on('notify::g-name-owner', () => tell(isActive()));
   tell(isActive());
-  return () => {};
+  return proxy;
 };
 
 /** GLib starts a bus of its own where there is none: only one that is there is asked. */

@@ -1,18 +1,24 @@
 // xscreensaver, by xscreensaver-command(1): `-time` says what is, `-watch` says what changes, also when the saver is
 // started later.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Toolkit } from './gtk.ts';
 import type { Stop, Tell } from './screenlock.ts';
 
 const PROGRAM = 'xscreensaver-command';
 const ANSWER_MS = 2_000;
 
 /** A blanked screen counts as locked: nobody reads a question on it. */
-export const watchXScreenSaver = (_: Toolkit, env: NodeJS.ProcessEnv, tell: Tell): Stop => {
+export const watchXScreenSaver = (env: NodeJS.ProcessEnv, tell: Tell): Stop => {
+  const program = installed(env);
+  if (program === null) {
+    tell(false);
+    return () => {};
+  }
   let stopped = false;
   let isNewer = false;
-  const watcher = spawn(PROGRAM, ['-watch'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  const watcher = spawn(program, ['-watch'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
   watcher.on('error', () => {});
   watcher.on('exit', () => {
     // Without a watcher a running saver could lock unseen: no question then.
@@ -28,10 +34,9 @@ export const watchXScreenSaver = (_: Toolkit, env: NodeJS.ProcessEnv, tell: Tell
   });
 
   const ask = (answer: (now: SaverState) => void): ChildProcess =>
-    execFile(PROGRAM, ['-time'], { env, timeout: ANSWER_MS }, (error, stdout) => {
+    execFile(program, ['-time'], { env, timeout: ANSWER_MS }, (error, stdout) => {
       if (stopped) return;
       if (error === null) answer(stateOfTimeAnswer(stdout));
-      else if (error.code === 'ENOENT') answer('no saver');
       // Its way of saying that none is running on this display; anything else is silence, which counts as locked.
       else if (typeof error.code === 'number') answer('no saver');
     });
@@ -45,6 +50,21 @@ export const watchXScreenSaver = (_: Toolkit, env: NodeJS.ProcessEnv, tell: Tell
     watcher.kill();
     asked.kill();
   };
+};
+
+/** Its path. Looked for here, because to start a program in vain costs more than all of this. */
+const installed = ({ PATH = '/usr/bin:/bin' }: NodeJS.ProcessEnv): string | null => {
+  const places = PATH.split(':').filter(isAbsolute);
+  return places.map((place) => join(place, PROGRAM)).find(isExecutable) ?? null;
+};
+
+const isExecutable = (file: string): boolean => {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 };
 
 type SaverState = 'locked' | 'unlocked' | 'no saver';

@@ -18,6 +18,7 @@ test('what would put code, a debugger or other input into the window goes, the r
     NO_AT_BRIDGE: '1',
     GTK_IM_MODULE: 'gtk-im-context-simple',
     GDK_BACKEND: 'x11',
+    GDK_GL: 'disable',
     GTK_THEME: 'Adwaita:dark',
     DISPLAY: ':0',
   });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import nacl from 'tweetnacl';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { defaultKeyFile, KeyError, loadKey, makeKey, publicHalf } from '../../daemon/dialog/key.ts';
+import { defaultKeyFile, KeyError, loadSeed, makeKey, publicHalf, secretKeyOf } from '../../daemon/dialog/key.ts';
 
 let directory: string;
 let file: string;
@@ -17,18 +17,18 @@ test('a made key is the key that is loaded, and only its owner may read it', () 
   const previous = process.umask(0);
   onTestFinished(() => void process.umask(previous));
   const made = makeKey(file, false, 'old');
-  expect(loadKey(file)).toEqual(made);
+  expect(loadSeed(file)).toEqual(made);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   expect(statSync(join(directory, 'data')).mode & 0o777).toBe(0o700);
 });
 
 test('the public half verifies what the key signed', () => {
-  const secret = makeKey(file, false, 'old');
+  const seed = makeKey(file, false, 'old');
   const text = Buffer.from('text');
   const verifies = nacl.sign.detached.verify(
     text,
-    nacl.sign.detached(text, secret),
-    Buffer.from(publicHalf(secret), 'base64'),
+    nacl.sign.detached(text, secretKeyOf(seed)),
+    Buffer.from(publicHalf(seed), 'base64'),
   );
   expect(verifies).toBe(true);
 });
@@ -43,7 +43,7 @@ test('an existing key is not replaced, unless it is rotated, and then kept aside
   expect(() => makeKey(file, false, 'old')).toThrow(/already is a key.*--rotate/);
   expect(readFileSync(file, 'utf8')).toBe(first);
   const second = makeKey(file, true, 'old');
-  expect(loadKey(file)).toEqual(second);
+  expect(loadSeed(file)).toEqual(second);
   expect(readFileSync(`${file}.old`, 'utf8')).toBe(first);
   expect(statSync(`${file}.old`).mode & 0o777).toBe(0o600);
 });
@@ -54,13 +54,13 @@ test('rotating where there is no key makes one', () => {
 });
 
 test('a missing key says how to make one', () => {
-  expect(() => loadKey(file)).toThrow(/no key at .*Make one with qmcp-confirm --enroll/);
+  expect(() => loadSeed(file)).toThrow(/no key at .*Make one with qmcp-confirm --enroll/);
 });
 
 test.each([0o640, 0o604, 0o660, 0o602])('a key with mode %o is not used', (mode) => {
   makeKey(file, false, 'old');
   chmodSync(file, mode);
-  expect(() => loadKey(file)).toThrow(/chmod 600/);
+  expect(() => loadSeed(file)).toThrow(/chmod 600/);
 });
 
 test.each(['', 'x', 'A'.repeat(44), `${'A'.repeat(43)}=\n\n`, `${'A'.repeat(86)}==\n`, 'A'.repeat(10_000)])(
@@ -68,7 +68,7 @@ test.each(['', 'x', 'A'.repeat(44), `${'A'.repeat(43)}=\n\n`, `${'A'.repeat(86)}
   (text) => {
     makeKey(file, false, 'old');
     writeFileSync(file, text);
-    expect(() => loadKey(file)).toThrow(KeyError);
+    expect(() => loadSeed(file)).toThrow(KeyError);
   },
 );
 
