@@ -16,10 +16,10 @@ const exchange = (path: string, bytes: Buffer): Promise<Buffer> =>
     socket.on('error', reject);
   });
 
-/** Calls with `concurrency` callers for `seconds`. Rejects when a reply does not begin as expected. */
+/** Calls with `concurrency` callers for `seconds`, each call with the same bytes or with new ones. Rejects when a reply does not begin as expected. */
 export const drive = async (
   path: string,
-  bytes: Buffer,
+  bytes: Buffer | (() => Buffer),
   expected: string,
   concurrency: number,
   seconds: number,
@@ -29,8 +29,9 @@ export const drive = async (
   const deadline = began + seconds * 1000;
   const caller = async (): Promise<void> => {
     while (performance.now() < deadline) {
+      const sent = typeof bytes === 'function' ? bytes() : bytes;
       const start = performance.now();
-      const reply = await exchange(path, bytes);
+      const reply = await exchange(path, sent);
       latencies.push(performance.now() - start);
       if (!reply.toString('latin1', 0, expected.length).startsWith(expected)) {
         throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(reply.toString('utf8', 0, 200))}`);

@@ -3,6 +3,7 @@ import { cpus } from 'node:os';
 import { callRows } from './calls.ts';
 import { journalRows } from './journal.ts';
 import { planRows } from './plans.ts';
+import { principalRows } from './principals.ts';
 import type { Row } from './row.ts';
 
 const progress = (text: string): void => {
@@ -13,6 +14,10 @@ const sections: [string, () => Promise<readonly Row[]>][] = [
   ['Calls', () => callRows([], progress)],
   ['Calls as installed (--jitless)', () => callRows(['--jitless'], progress)],
   ['Plans', async () => [...(await planRows([])), ...(await planRows(['--jitless']))]],
+  [
+    'Principals',
+    async () => [...(await principalRows([], progress)), ...(await principalRows(['--jitless'], progress))],
+  ],
   ['Journal', () => journalRows(progress)],
 ];
 
