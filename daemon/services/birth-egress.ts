@@ -1,6 +1,7 @@
 // The network that a created qube inherits (contract 1.15, I8): the first link of a fixed chain that holds, and never
 // the machine's default.
 import { readQube } from '../fleet/live.ts';
+import { isNamable } from '../principals/scope.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
 import { isManaged, type Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -32,7 +33,8 @@ export const requestedEgress = async (netvm: unknown, source: Qube, asking: Aski
   if (netvm === null) return NO_NETWORK;
   if (netvm === undefined) return inheritedEgress(source, asking);
   const wanted = typeof netvm === 'string' ? await managed(asking.admin, netvm) : null;
-  if (!wanted) return UNMANAGED;
+  // I6: one that the caller may not name is to it as if it were not managed.
+  if (!wanted || !isNamable(wanted, asking.caller)) return UNMANAGED;
   const inherited = await chain(source, asking);
   return inherited?.netvm?.uuid === wanted.uuid ? inherited : MISMATCH;
 };

@@ -8,6 +8,7 @@ import { readQube } from '../fleet/live.ts';
 import { canonical } from '../journal/canonical.ts';
 import type { NamedQube } from '../journal/record.ts';
 import type { Digest, Uuid } from '../names.ts';
+import { matches, type NamePatterns } from '../principals/patterns.ts';
 import { principalVerdict } from '../principals/verdict.ts';
 import type { Refusal } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
@@ -61,7 +62,8 @@ export const resolve = async (
   const named: NamedQube[] = [];
   const refused = (refusal: Refusal, rule: string): Refused => ({ kind: 'refused', refusal, rule, qubes: named });
 
-  const early = await wish.before?.({ admin, tools, settings, caller });
+  // I6: whether a name is taken is told of such names only as the caller may claim; authority refuses the others below.
+  const early = mayClaim(wish, caller) ? await wish.before?.({ admin, tools, settings, caller }) : null;
   if (early) return refused(early, 'argument');
 
   const qubes: Record<string, Qube> = {};
@@ -106,6 +108,9 @@ export const resolve = async (
     digest: digestOf(service, wish, caller, qubes, operation, standIns),
   };
 };
+
+const mayClaim = ({ claims = [] }: Wish, { limits }: Caller): boolean =>
+  !limits?.names || claims.every((name) => matches(limits.names as NamePatterns, name));
 
 /** What the person's yes is bound to: who asks, for what, on exactly which qubes with which tags and state. */
 const digestOf = (

@@ -319,3 +319,15 @@ describe('where a person is asked', () => {
     expect(at.approver.questions).toEqual([]);
   });
 });
+
+test('a principal limited to names learns of no other name whether it is taken, nor of a network whether it is managed', async () => {
+  const { call } = await place({ 'plain.json': unsignedFile({ names: ['ai-debian*', 'ai-mine*'] }) });
+  for (const name of ['ai-work', 'ai-secret', 'ai-free'])
+    expect(await call(SPAWN, { name, template: 'ai-debian-13' })).toEqual(NO_TEMPLATE);
+  const unmanaged = { ok: false, error: 'netvm must reference an ai-managed qube' };
+  for (const netvm of ['ai-tor', 'ai-net-router', 'sys-whonix', 'ghost'])
+    expect(await call(SPAWN, { name: 'ai-mine', template: 'ai-debian-13', netvm })).toEqual(unmanaged);
+  expect(await call(SPAWN, { name: 'ai-mine', template: 'ai-debian-13' })).toEqual({ ok: true, name: 'ai-mine' });
+  const taken = { ok: false, error: "qube 'ai-mine' already exists" };
+  expect(await call(SPAWN, { name: 'ai-mine', template: 'ai-debian-13' })).toEqual(taken);
+});
