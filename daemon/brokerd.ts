@@ -139,7 +139,7 @@ const main = async (): Promise<void> => {
   const door = openDoor(broker.handle);
   const control = openControl(
     controlOver({
-      ...{ broker, restraint, journal, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
+      ...{ broker, restraint, journal, undo, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
       ...{ confirmSocket, etc: flags.etc, pid: process.pid, startedMs, calls: door.calls, onScreen: () => onScreen },
     }),
     {
@@ -194,22 +194,19 @@ const main = async (): Promise<void> => {
   });
 };
 
-/** Tells the log what is wrong with operator files, and the journal whenever that changes. */
+/** Tells the journal of every change of operator files, and the log what is wrong with them whenever that is new. */
 const complainer = (etc: string, note: (texts: readonly string[]) => void) => {
   let told: readonly string[] = [];
-  const tell = (complaints: readonly Complaint[]): boolean => {
+  const first = (complaints: readonly Complaint[]): void => {
     const texts = complaints.map((each) => complaintText(etc, each));
-    if (texts.length === told.length && texts.every((text, index) => text === told[index])) return false;
+    for (const text of texts.filter((each) => !told.includes(each))) log.warn(text);
     told = texts;
-    for (const text of texts) log.warn(text);
-    return true;
   };
-  return {
-    first: (complaints: readonly Complaint[]): void => void tell(complaints),
-    changed: (complaints: readonly Complaint[]): void => {
-      if (tell(complaints)) note(told);
-    },
+  const changed = (complaints: readonly Complaint[]): void => {
+    first(complaints);
+    note(told);
   };
+  return { first, changed };
 };
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
