@@ -13,6 +13,8 @@ export const MAX_BODY_BYTES = 65_536;
 export const SEND_DEADLINE_MS = 5_000;
 /** Longer than every decision made without a person takes; a decision that takes longer leaves on the next tick. */
 export const REFUSAL_TICK_MS = 20;
+/** At the end: what a caller has sent by then is read and answered, so that a restart loses no call. */
+export const LAST_FRAMES_MS = 250;
 /** Over the limit in all, connections are answered without being read; beyond this many they are dropped unanswered. */
 const MAX_SURPLUS = 64;
 
@@ -37,7 +39,7 @@ export interface Door {
   readonly server: Server;
   /** Calls that are being read, worked on or answered. */
   readonly calls: () => number;
-  /** Takes no more connections and drops those whose frame is incomplete; resolves when every call is answered. */
+  /** Takes no more connections and drops those whose frame stays incomplete; resolves when every call is answered. */
   close(): Promise<void>;
 }
 
@@ -109,9 +111,12 @@ class Connection {
     socket.on('close', () => this.#onClose());
   }
 
-  /** At the end: a frame that is not complete will not be waited for. */
+  /** At the end: a frame that is not complete soon will not be waited for. */
   hurry(): void {
-    if (!this.#dispatched && this.#place !== 'waiting') this.#socket.destroy();
+    const giveUp = setTimeout(() => {
+      if (!this.#dispatched && this.#place !== 'waiting') this.#socket.destroy();
+    }, LAST_FRAMES_MS);
+    this.#socket.once('close', () => clearTimeout(giveUp));
   }
 
   #read(chunk: Buffer): void {

@@ -214,6 +214,17 @@ test('a refusal leaves on the tick and not before, however soon it was decided; 
   expect(fastest).toBeLessThan(REFUSAL_TICK_MS);
 });
 
+test('closing still answers a call whose last bytes are on their way', async () => {
+  const { path, door } = await openedDoor(() => OK);
+  const late = await held(path);
+  late.socket.write('qmcp.X+ a keyword adminvm\0{');
+  await vi.waitUntil(() => door.calls() === 1);
+  const closing = door.close();
+  late.socket.end('}');
+  expect(await late.closed).toBe('{"ok":true}\n');
+  await closing;
+});
+
 test('closing answers what is worked on and drops frames that are incomplete', async () => {
   const calls = holding();
   const { path, door } = await openedDoor(calls.handle);
