@@ -26,7 +26,7 @@ export interface BrokerParts extends ConfirmerParts {
   readonly tools: Tools;
   readonly settings: SettingsReader;
   readonly principals: Principals;
-  readonly undo: Pick<UndoStore, 'keep'>;
+  readonly undo: Pick<UndoStore, 'keep' | 'spend'>;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Buffer;

@@ -109,8 +109,11 @@ export class Walk {
         },
       })
       .catch((error: unknown) => {
-        if (error instanceof AdminError) cause = error.type ?? error.kind;
-        else if (error instanceof UndoUnavailable) {
+        if (error instanceof AdminError) {
+          cause = error.type ?? error.kind;
+          // What qubesd refused did not come about; of anything else that is not known.
+          if (error.kind === 'exception') undo.spend(seq);
+        } else if (error instanceof UndoUnavailable) {
           cause = 'undo unavailable';
           this.#parts.notice(error.message, this.service.name);
         } else {

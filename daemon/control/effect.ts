@@ -17,8 +17,8 @@ export interface Deed {
   readonly args: Readonly<Record<string, string | number | boolean | null>>;
   /** Why it cannot be done to this qube as it is now, in a sentence, or null. */
   readonly obstacle: (qube: Qube) => string | null | Promise<string | null>;
-  /** Does it. Gives a refusal where it did not come about; may reject with `AdminError`. */
-  readonly perform: (qube: Qube) => Promise<Said>;
+  /** Does it. Gives a refusal where it did not come about; may reject with `AdminError`. `seq`: the number of its intent. */
+  readonly perform: (qube: Qube, seq: number) => Promise<Said>;
 }
 
 /** Does something to the qube of this name, on facts read while nobody else touches it. */
@@ -33,8 +33,9 @@ export const effect = (name: QubeName, deed: Deed, parts: ControlParts): Promise
     const named: NamedQube[] = [{ role: 'target', name, uuid: qube.uuid }];
     const { action, args } = deed;
     const of = { call, source: 'dom0', principal: 'operator', service: SERVICE, action, qubes: named, args };
+    let seq: number;
     try {
-      await journal.append({ ...of, type: 'intent', digest: digestOf(action, args, qube), nonce: null });
+      ({ seq } = await journal.append({ ...of, type: 'intent', digest: digestOf(action, args, qube), nonce: null }));
     } catch {
       return declined('Nothing was done: the journal cannot be written. See qmcpctl doctor.');
     }
@@ -45,7 +46,7 @@ export const effect = (name: QubeName, deed: Deed, parts: ControlParts): Promise
       journal.note({ ...of, type: 'outcome', ok, error: ok ? null : 'not done', cause, duration_ms });
     };
     try {
-      const said = await deed.perform(qube);
+      const said = await deed.perform(qube, seq);
       over(said.ok, null);
       return said;
     } catch (error) {

@@ -4,6 +4,7 @@ import type { Shown } from '../confirm/confirmer.ts';
 import type { Restraint } from '../confirm/restraint.ts';
 import type { FleetView } from '../fleet/view.ts';
 import type { Journal } from '../journal/journal.ts';
+import type { UndoStore } from '../journal/undo-store.ts';
 import type { Principals } from '../principals/principals.ts';
 import type { Registry } from '../principals/registry.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -18,6 +19,7 @@ export interface ControlParts {
   readonly calls: () => number;
   readonly restraint: Restraint;
   readonly journal: Journal;
+  readonly undo: UndoStore;
   readonly fleet: FleetView;
   readonly admin: Admin;
   readonly tools: Tools;

@@ -170,4 +170,32 @@ export const reaped = z.object({
 });
 export type Reaped = z.infer<typeof reaped>;
 
+const changeKind = z.enum(['property', 'feature', 'firewall', 'tombstone']);
+/** A change that can be taken back, without its values; `name` is that of the property or feature. */
+const kept = {
+  seq: z.number().int(),
+  service: z.string(),
+  source: z.string(),
+  principal: z.string(),
+  qube: qubeName,
+  kind: changeKind,
+  name: z.string().nullable(),
+};
+export const undoable = z.object({
+  /** Newest first. */
+  changes: z.array(z.object({ ...kept, age_s: seconds })),
+  /** What is wrong with the store, in sentences. */
+  complaint: z.string().nullable(),
+});
+export type Undoable = z.infer<typeof undoable>;
+
+/** Values are null where the qube has none of its own. `done`: it was put back; else that is what would be done. */
+export const undone = z.object({
+  ...kept,
+  from: z.string().nullable(),
+  to: z.string().nullable(),
+  done: z.boolean(),
+});
+export type Undone = z.infer<typeof undone>;
+
 export const noted = z.object({ complaints: z.array(z.string()) });

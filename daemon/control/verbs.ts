@@ -9,6 +9,7 @@ import { declined, type Said } from './socket.ts';
 import { hello, noted, pending, status } from './status.ts';
 import { setTier } from './tier.ts';
 import { listTombstones, reap, restore } from './tombstones.ts';
+import { listUndo, undo } from './undo.ts';
 
 interface Verb {
   readonly run: (args: unknown, parts: ControlParts) => Said | Promise<Said> | null;
@@ -48,6 +49,8 @@ const VERBS: ReadonlyMap<string, Verb> = new Map([
   ['tombstones', verb(nothing, listTombstones)],
   ['restore', verb(z.strictObject({ name: qubeName, tier: z.enum(['ro', 'exec', 'net', 'full']) }), restore)],
   ['reap', verb(z.strictObject({ name: qubeName.nullable() }), reap)],
+  ['undo-list', verb(nothing, listUndo)],
+  ['undo', verb(z.strictObject({ seq: z.number().int().min(1), dry_run: z.boolean() }), undo)],
   ['noted', verb(z.strictObject({ by: z.string().max(64), files: z.array(z.string().max(255)).max(64) }), noted)],
 ]);
 

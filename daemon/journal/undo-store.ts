@@ -4,7 +4,7 @@ import { type JournalFile, type JournalFiles, realFiles } from './journal-files.
 import { chunksOf, linesOf } from './lines.ts';
 import { type Segment, segmentOf, writeAll } from './segment.ts';
 import { adviceOf } from './unavailable.ts';
-import { MAX_BYTES, UndoEntries } from './undo-entries.ts';
+import { KEPT_FOR_MS, MAX_BYTES, UndoEntries } from './undo-entries.ts';
 import { parseUndoLine, type UndoEntry, type UndoLine, undoLineText } from './undo-entry.ts';
 
 /** A longer one is not kept, and so its change not made: qubesd takes 64 KiB, and what it has is hardly ever longer. */
@@ -75,9 +75,9 @@ export class UndoStore {
     return this.#enqueue({ kind: 'entry', entry });
   }
 
-  /** The change was taken back, so its entry has served. Nobody waits for that, and a crash may forget it. */
+  /** The change was taken back, or never came about, so its entry has served. A crash may forget that, at no harm. */
   spend(seq: number): void {
-    this.#enqueue({ kind: 'spent', seq }).catch(() => {});
+    if (this.#entries.remove(seq)) this.#enqueue({ kind: 'spent', seq }).catch(() => {});
   }
 
   /** The entry of the intent with this number in the journal; null where there is none, or it is too old by now. */
@@ -92,9 +92,9 @@ export class UndoStore {
     return this.#entries.list();
   }
 
-  /** Whether all that earlier starts kept could be read: only then a missing entry shows that its change was not begun. */
-  get knowsEarlier(): boolean {
-    return this.#knowsEarlier;
+  /** Whether an entry of that time (milliseconds since 1970) would be here: only then a missing one shows that it never was. */
+  remembers(at: number): boolean {
+    return this.#knowsEarlier && this.#now() - at <= KEPT_FOR_MS;
   }
 
   /** What is wrong, in sentences for the operator; null when nothing is. */

@@ -60,8 +60,8 @@ const restore = verb(
     operands: 'QUBE',
     words: ['qube'],
     about: [
-      'Gives the qube back to agents: the umbrella, and the tier that you name. Which tier and owner it had is not kept, so ' +
-        'without --tier it comes back with the umbrella alone. Restrictions that it had were never taken away.',
+      'Gives the qube back to agents: the umbrella, and the tier that you name. Without --tier it comes ' +
+        'back with the umbrella alone; qmcpctl undo gives it exactly the tags it had. Restrictions that it had were never taken away.',
       'To have it for yourself and not for agents, take the marker away instead: qvm-tags QUBE del qmcp-tombstone_TIME',
     ],
     options: {

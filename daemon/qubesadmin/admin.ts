@@ -123,8 +123,17 @@ export const adminOver = (call: AdminCall) => ({
     await call({ method: 'admin.vm.property.Set', arg: name, dest, payload: text });
   },
 
+  /** Gives a property back to its default. */
+  resetProperty: async (dest: Destination, name: string): Promise<void> => {
+    await call({ method: 'admin.vm.property.Reset', arg: name, dest });
+  },
+
   setFeature: async (dest: Destination, name: string, text: string): Promise<void> => {
     await call({ method: 'admin.vm.feature.Set', arg: name, dest, payload: text });
+  },
+
+  removeFeature: async (dest: Destination, name: string): Promise<void> => {
+    await call({ method: 'admin.vm.feature.Remove', arg: name, dest });
   },
 
   setFirewall: async (dest: Destination, rules: string): Promise<void> => {

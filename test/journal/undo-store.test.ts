@@ -46,7 +46,7 @@ describe('the undo store', () => {
   test('has what it kept after the next start, and not what was spent', async () => {
     const { open } = place();
     const store = await open();
-    expect(store.knowsEarlier).toBe(false);
+    expect(store.remembers(NOW)).toBe(false);
     await Promise.all([1, 2, 3].map((seq) => store.keep(entryOf(seq))));
     store.spend(2);
     await store.close();
@@ -54,7 +54,7 @@ describe('the undo store', () => {
     expect(again.list()).toEqual([entryOf(1), entryOf(3)]);
     expect(again.get(3)).toEqual(entryOf(3));
     expect(again.get(2)).toBeNull();
-    expect(again.knowsEarlier).toBe(true);
+    expect(again.remembers(NOW)).toBe(true);
     expect(again.complaint).toBeNull();
   });
 
@@ -87,6 +87,8 @@ describe('the undo store', () => {
     await store.close();
     const later = await open(() => NOW + 1);
     expect(seqs(later)).toEqual([2]);
+    expect(later.get(1)).toBeNull();
+    expect([later.remembers(NOW - KEPT_FOR_MS), later.remembers(NOW + 1 - KEPT_FOR_MS)]).toEqual([false, true]);
     expect(memory.text(PATH)).toBe(line(entryOf(2)));
   });
 
@@ -175,12 +177,12 @@ describe('a store whose disk fails', () => {
     files.fault = (operation) => (operation === 'read' ? 'EIO' : null);
     const store = await open();
     expect(store.complaint).toContain('the disk reports an error');
-    expect(store.knowsEarlier).toBe(false);
+    expect(store.remembers(NOW)).toBe(false);
     await expect(store.keep(entryOf(2))).rejects.toThrow(UndoUnavailable);
     files.fault = () => null;
     await store.keep(entryOf(3));
     expect(seqs(store)).toEqual([1, 3]);
-    expect(store.knowsEarlier).toBe(true);
+    expect(store.remembers(NOW)).toBe(true);
     expect(memory.text(PATH)).toBe(line(entryOf(1)) + line(entryOf(3)));
   });
 
@@ -221,7 +223,7 @@ describe('a store after a crash', () => {
     memory.put(PATH, text);
     const store = await open();
     expect(seqs(store)).toEqual(left);
-    expect(store.knowsEarlier).toBe(false);
+    expect(store.remembers(NOW)).toBe(false);
     const [, name] = /kept as (undo\.damaged-\S+?),/.exec(store.complaint ?? '') ?? [];
     expect(memory.text(`${DIR}/${name}`)).toBe(text);
     await store.keep(entryOf(9));

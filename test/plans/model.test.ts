@@ -81,7 +81,7 @@ class Real {
         now: Date.now,
       }),
       restraint: this.restraint,
-      undo: { keep: async () => {} },
+      undo: { keep: async () => {}, spend: () => {} },
       restrained: () => {},
       socket: join(root, 'run', 'confirm.sock'),
       key: () => settings.current().confirmKey,

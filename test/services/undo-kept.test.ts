@@ -139,6 +139,18 @@ test('a value that nobody could read is kept as unknown, and never taken for non
   expect(broker.undo.list().map(({ change }) => change)).toMatchObject([{ before: null }, { before: null }]);
 });
 
+test('a change that qubesd refuses leaves nothing to undo, and one of which nobody knows does', async () => {
+  const broker = await open();
+  const setLabel = () => broker.call('qmcp.SetPropertyAIManaged', { name: 'ai-work', property: 'label', value: 'red' });
+  const fault = { exception: ['QubesValueError', 'x'] } as const;
+  broker.qubesd.faults.inject({ method: 'admin.vm.property.Set', fault });
+  expect(await setLabel()).toMatchObject({ ok: false });
+  expect(broker.undo.list()).toEqual([]);
+  broker.qubesd.faults.inject({ method: 'admin.vm.property.Set', fault: { cut: 1 } });
+  expect(await setLabel()).toMatchObject({ ok: false });
+  expect(broker.undo.list()).toHaveLength(1);
+});
+
 test('a step of a plan keeps what it changes as a call does, and a rehearsal keeps nothing', async () => {
   const broker = await open();
   const calls = [
