@@ -2,6 +2,7 @@
 // The frame came through the door (qrexec/); the reply leaves by it.
 import type { ConfirmerParts } from './confirm/confirmer.ts';
 import { type Asker, QuestionQueue } from './confirm/queue.ts';
+import { Refusals } from './journal/refusals.ts';
 import type { UndoStore } from './journal/undo-store.ts';
 import type { QubeName } from './names.ts';
 import { type PlanParts, Plans } from './plans/plans.ts';
@@ -40,18 +41,23 @@ export interface BrokerParts extends ConfirmerParts {
 
 const BUDGET = 'budget';
 
+/** What a walk has besides. */
+export interface WalkParts extends BrokerParts {
+  readonly refusals: Refusals;
+}
+
 export class Broker {
-  readonly #parts: BrokerParts;
+  readonly #parts: WalkParts;
   readonly #queue = new QuestionQueue();
   readonly #serial = new Serial();
   readonly #plans: Plans;
   #calls = 0;
 
   constructor(parts: BrokerParts) {
-    this.#parts = parts;
+    this.#parts = { ...parts, refusals: new Refusals(parts.journal, parts.monotonicMs) };
     const alone: PlanParts['alone'] = (names, budgeted, work) =>
       this.#serial.run([...names.map(keyOf), ...(budgeted ? [BUDGET] : [])], work);
-    this.#plans = new Plans({ ...parts, queue: this.#queue, alone, nextCall: () => ++this.#calls });
+    this.#plans = new Plans({ ...this.#parts, queue: this.#queue, alone, nextCall: () => ++this.#calls });
     parts.stopping.addEventListener('abort', () => this.#queue.close());
   }
 
@@ -76,7 +82,7 @@ export class Broker {
   /** Why somebody is not taken for who they say is told to the journal alone (I6). */
   #denied({ service: name, source }: Call, { principal, rule }: Denied): Reply {
     const ofCall = { call: ++this.#calls, source, principal, service: name, action: 'admit', qubes: [], args: {} };
-    this.#parts.journal.note({ ...ofCall, type: 'decision', verdict: 'refuse', rule });
+    this.#parts.refusals.note({ ...ofCall, type: 'decision', verdict: 'refuse', rule });
     const service = SERVICES.get(name);
     return service?.kind === 'change' ? service.opaque : NOT_FOUND;
   }

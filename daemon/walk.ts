@@ -1,5 +1,5 @@
 // One change call on its way, as the stations that the broker and the plans both send it through.
-import type { BrokerParts } from './broker.ts';
+import type { WalkParts } from './broker.ts';
 import { type Approval, confirm } from './confirm/confirmer.ts';
 import type { Decision, NamedQube } from './journal/record.ts';
 import { UndoUnavailable } from './journal/undo-store.ts';
@@ -15,7 +15,7 @@ export class Walk {
   readonly wish: Wish;
   readonly #call: number;
   readonly #caller: Caller;
-  readonly #parts: BrokerParts;
+  readonly #parts: WalkParts;
   readonly #arrival: number;
   /** The plan that it is a step of. */
   readonly #plan: Nonce | null;
@@ -25,7 +25,7 @@ export class Walk {
     service: ChangeService,
     wish: Wish,
     caller: Caller,
-    parts: BrokerParts,
+    parts: WalkParts,
     plan: Nonce | null = null,
   ) {
     this.service = service;
@@ -61,7 +61,9 @@ export class Walk {
   }
 
   #decided(qubes: readonly NamedQube[], verdict: Decision['verdict'], rule: string): void {
-    this.#parts.journal.note({ ...this.#ofCall(qubes), type: 'decision', verdict, rule });
+    const decision = { ...this.#ofCall(qubes), type: 'decision', verdict, rule } as const;
+    if (verdict === 'refuse') this.#parts.refusals.note(decision);
+    else this.#parts.journal.note(decision);
   }
 
   /** Whether the source has not been denied so often that its questions rest. */

@@ -24,7 +24,8 @@ export class QuestionQueue {
   readonly #waiting: Waiting[] = [];
 
   /**
-   * Runs `work` when no other question is open, in the order of asking. `waited` tells it whether time passed since.
+   * Runs `work` when no other question is open: in the order of asking, but for a source that has just had its turn, which
+   * lets one of another source go before its own next. `waited` tells it whether time passed since.
    * Gives null without running it when the queue is full or closed.
    */
   async turn<T>(asker: Asker, work: (waited: boolean) => Promise<T>): Promise<T | null> {
@@ -34,7 +35,7 @@ export class QuestionQueue {
     try {
       return await work(waited);
     } finally {
-      const next = this.#waiting.shift();
+      const next = this.#takeNext(asker.source);
       // The next one has the turn from now on, so that nobody comes in between.
       this.#current = next?.asker ?? null;
       next?.go(true);
@@ -54,6 +55,12 @@ export class QuestionQueue {
   close(): void {
     this.#closed = true;
     for (const { go } of this.#waiting.splice(0)) go(false);
+  }
+
+  /** No source can keep the screen by always having more to ask. */
+  #takeNext(source: string): Waiting | undefined {
+    const other = this.#waiting.findIndex(({ asker }) => asker.source !== source);
+    return this.#waiting.splice(Math.max(0, other), 1)[0];
   }
 
   #wait(asker: Asker): Promise<boolean> {

@@ -1,7 +1,7 @@
 // The receipt: what the approver signed, checked against what was asked. Anything that is not exactly it is a no.
 import { createHash } from 'node:crypto';
 import nacl from 'tweetnacl';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Question, RECEIPT_CONTEXT } from './question.ts';
 
 export type Receipt = { readonly statement: string; readonly signature: string };

@@ -1,6 +1,6 @@
 // qmcp.Prepare, Commit, Status and Cancel (product, "Plans"): several calls, one question. A plan is the walk of its
 // calls, stopped after the verdict and taken up again at the approval; its effects go the same way as any other.
-import type { BrokerParts } from '../broker.ts';
+import type { WalkParts } from '../broker.ts';
 import { confirm } from '../confirm/confirmer.ts';
 import type { Asker, QuestionQueue } from '../confirm/queue.ts';
 import { isNonce, isQubeName, type Nonce, type QubeName, type Uuid } from '../names.ts';
@@ -17,7 +17,7 @@ import { type Rehearsed, rehearse, type Stage } from './rehearse.ts';
 import { parseCommit, parsePlan, type Step } from './request.ts';
 import { factsOf } from './view-facts.ts';
 
-export interface PlanParts extends BrokerParts {
+export interface PlanParts extends WalkParts {
   readonly queue: QuestionQueue;
   /** Runs work while no other call changes these qubes, nor, where it is `budgeted`, draws on the shared budget. */
   readonly alone: <T>(names: readonly string[], budgeted: boolean, work: () => Promise<T>) => Promise<T>;
@@ -271,7 +271,7 @@ export class Plans {
   }
 
   #ofPlan({ caller: { source, principal }, nonce, stages }: Plan, { qubes }: Rehearsed) {
-    const args = { steps: stages.length };
+    const args = { steps: stages.length, changes: stages.filter(({ kind }) => kind === 'change').length };
     return { call: 0, source, principal, service: COMMIT, action: 'commit', qubes, args, plan: nonce };
   }
 }

@@ -1,5 +1,5 @@
 // The shape of a plan (product, "Plans"), and the steps in it.
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Refusal, refuse } from '../qrexec/door.ts';
 import { SERVICES } from '../services/registry.ts';
 import type { Service } from '../services/service.ts';

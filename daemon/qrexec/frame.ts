@@ -38,9 +38,35 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Empty means `{}` (contract 1.0.2); for duplicate keys the last wins. Never throws. */
 export const parseBody = (bytes: Buffer): Body => {
   if (bytes.length === 0) return { json: {} };
+  if (isTooDeep(bytes)) return null;
   try {
     return { json: JSON.parse(utf8.decode(bytes)) };
   } catch {
     return null;
   }
 };
+
+/** No request of the contract nests deeper than five; more would be a strain on whatever walks it. */
+export const MAX_DEPTH = 64;
+
+/** Brackets inside strings do not count. */
+const isTooDeep = (bytes: Buffer): boolean => {
+  if (bytes.length <= MAX_DEPTH) return false;
+  let depth = 0;
+  let isInString = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (isInString) {
+      if (byte === BACKSLASH) at += 1;
+      else if (byte === QUOTE) isInString = false;
+    } else if (byte === QUOTE) isInString = true;
+    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) {
+      depth += 1;
+      if (depth > MAX_DEPTH) return true;
+    } else if (byte === CLOSE_BRACKET || byte === CLOSE_BRACE) depth -= 1;
+  }
+  return false;
+};
+
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+const [OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [0x5b, 0x5d, 0x7b, 0x7d];

@@ -98,6 +98,8 @@ const readNow = async (
 };
 
 const MAX_SHOWN = 200;
+/** As long as a qube's name may be: in more, a caller could write a sentence (`ai-approved.by.your.administrator`). */
+const MAX_SHOWN_NAME = 31;
 const NUMBER = /^-?[0-9]{1,16}$/;
 const APPLICATIONS = /^[A-Za-z0-9_.-]{1,96}\.desktop(?: [A-Za-z0-9_.-]{1,96}\.desktop)*$/;
 
@@ -107,10 +109,11 @@ const APPLICATIONS = /^[A-Za-z0-9_.-]{1,96}\.desktop(?: [A-Za-z0-9_.-]{1,96}\.de
  * that hides what it asks about is none. So where set-feature is asked, free text can be set by nobody but the operator.
  */
 const isShowable = (feature: string, text: string): boolean =>
-  text === '' ||
-  NUMBER.test(text) ||
-  CROSS_QUBE_FEATURES.has(feature) ||
-  (feature === 'menu-items' && text.length <= MAX_SHOWN && APPLICATIONS.test(text));
+  feature.length <= MAX_SHOWN_NAME &&
+  (text === '' ||
+    NUMBER.test(text) ||
+    CROSS_QUBE_FEATURES.has(feature) ||
+    (feature === 'menu-items' && text.length <= MAX_SHOWN && APPLICATIONS.test(text)));
 
 const describe = async (
   target: Qube,

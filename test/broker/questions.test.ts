@@ -46,7 +46,8 @@ test('an approved call is made once, on the uuid that was shown, between its int
   expect(qubesd.calls.find(({ method }) => method === 'admin.vm.Remove')?.rawDest).toBe(`uuid:${uuid}`);
 
   await daemon.end();
-  const types = daemon.journal().map(({ type }) => type);
+  // The key of the approver was written after the start, which is a change of settings.
+  const types = daemon.journal().flatMap(({ type }) => (type === 'settings' ? [] : [type]));
   expect(types).toEqual([
     'start',
     'decision',

@@ -41,6 +41,18 @@ test('a source may have so many waiting and no more, while another still may', a
   expect(await Promise.all([...waiting, other])).toEqual(Array(MAX_WAITING_PER_SOURCE + 1).fill('asked'));
 });
 
+test('a source that has just had its turn lets another go first, however much it still has to ask', async () => {
+  const queue = new QuestionQueue();
+  const seen: string[] = [];
+  const ask = (source: string, name: string) => queue.turn(of(source), async () => void seen.push(name));
+  const { open, opened } = gate();
+  const showing = queue.turn(of('a'), () => opened);
+  const waiting = [ask('a', 'a1'), ask('a', 'a2'), ask('b', 'b1'), ask('b', 'b2')];
+  open();
+  await Promise.all([showing, ...waiting]);
+  expect(seen).toEqual(['b1', 'a1', 'b2', 'a2']);
+});
+
 test('so many may wait in all and no more', async () => {
   const queue = new QuestionQueue();
   const { open, opened } = gate();

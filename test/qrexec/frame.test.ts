@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { MAX_HEADER_BYTES, parseBody, parseHeader } from '../../daemon/qrexec/frame.ts';
+import { MAX_DEPTH, MAX_HEADER_BYTES, parseBody, parseHeader } from '../../daemon/qrexec/frame.ts';
 
 const header = (text: string) => parseHeader(Buffer.from(text, 'latin1'));
 
@@ -77,7 +77,14 @@ describe('a body', () => {
   test('of any bytes never makes the parser throw', () => {
     fc.assert(fc.property(fc.uint8Array(), (bytes) => void parseBody(Buffer.from(bytes))));
   });
-  test('nested as deep as its length allows is parsed or refused, not fatal', () => {
-    expect(() => parseBody(Buffer.from('['.repeat(32_768) + ']'.repeat(32_768)))).not.toThrow();
+  test('nested as deep as the limit is parsed, and one deeper is not', () => {
+    const nested = (depth: number): Buffer => Buffer.from('['.repeat(depth) + ']'.repeat(depth));
+    expect(parseBody(nested(MAX_DEPTH))).not.toBeNull();
+    expect(parseBody(nested(MAX_DEPTH + 1))).toBeNull();
+    expect(parseBody(nested(32_768))).toBeNull();
+  });
+  test('may hold any number of brackets in its strings, behind escaped quotes too', () => {
+    const value = { a: '['.repeat(100), b: `"${'{'.repeat(100)}`, c: '\\' };
+    expect(parseBody(Buffer.from(JSON.stringify(value)))).toEqual({ json: value });
   });
 });
