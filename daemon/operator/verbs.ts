@@ -1,22 +1,28 @@
 // Every verb there is. Adding one touches its own file and this table; help, man pages and completion follow by themselves.
 import { audit } from './audit.ts';
 import { type Command, group } from './command.ts';
+import { config } from './config.ts';
 import { explain } from './explain.ts';
 import { freeze, thaw } from './freeze.ts';
+import { mode } from './mode.ts';
 import { pending } from './pending.ts';
 import { status } from './status.ts';
 import { tier } from './tier.ts';
 import { tombstones } from './tombstones.ts';
+import { undo } from './undo.ts';
 import { version } from './version.ts';
 
 export const QMCPCTL: Command = group('qmcpctl', 'Operates the broker that lets AI agents manage qubes.', {
   status,
   tier,
+  mode,
+  config,
   explain,
   pending,
   freeze,
   thaw,
   tombstones,
+  undo,
   audit,
   version,
 });
