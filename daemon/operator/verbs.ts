@@ -4,6 +4,7 @@ import { type Command, group } from './command.ts';
 import { config } from './config.ts';
 import { explain } from './explain.ts';
 import { freeze, thaw } from './freeze.ts';
+import { migrate } from './migrate.ts';
 import { mode } from './mode.ts';
 import { pending } from './pending.ts';
 import { status } from './status.ts';
@@ -24,5 +25,6 @@ export const QMCPCTL: Command = group('qmcpctl', 'Operates the broker that lets 
   tombstones,
   undo,
   audit,
+  migrate,
   version,
 });

@@ -93,7 +93,7 @@ const inTheWay = (from: string): string =>
 
 /** Units among the files, with the user in whose session they run. */
 const unitsOf = (remains: readonly Remain[]): Unit[] =>
-  remains.flatMap(({ path: file }) => {
+  remains.flatMap(({ path: file }): Unit[] => {
     const user = /^\/home\/([^/]+)\/\.config\/systemd\/user\/[^/]+$/.exec(file)?.[1];
     if (user !== undefined) return [{ name: basename(file), user }];
     return dirname(file) === '/etc/systemd/system' ? [{ name: basename(file), user: null }] : [];
