@@ -131,6 +131,7 @@ const main = async (): Promise<void> => {
     unfinished,
     admin,
     journal,
+    undo,
     alone: broker.betweenCreations,
     after: (ms, work) => setTimeout(work, ms).unref(),
     report: (settled) => log.warn(settled, settledText(settled)),

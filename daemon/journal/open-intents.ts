@@ -1,5 +1,5 @@
 // Which intents have no outcome yet (I4). Fed with every record in order; pure but for its own map.
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CarriedIntent, Intent, StepTaken } from './record.ts';
 
 /** An intent as read back from the journal, with the number and time of its record, and how far its effect got. */
@@ -54,6 +54,9 @@ export const MAX_CARRIED = 512;
 /** No effect has as many steps; what comes after them is not held. */
 export const MAX_STEPS = 64;
 
+/** What became of the calls that a plan consists of, in the steps of the plan's own intent: read off theirs. */
+export const PLAN_STEP = { begun: 'begun', done: 'done', failed: 'failed' } as const;
+
 export interface OpenIntents {
   see(record: Seen): void;
   /** Those still open, oldest first. */
@@ -68,8 +71,7 @@ const leavesUnnamed = (intent: UnfinishedIntent | undefined): boolean =>
 
 /**
  * The numbers of calls begin again at each start, so an intent is closed by an outcome of its call within the same start,
- * or later by the finding that names it. The steps of a plan share a call, but run one after another: an outcome closes
- * the newest open intent of its call.
+ * or later by the finding that names it. Where intents share a call, an outcome closes the newest that is open.
  */
 export function openIntents(): OpenIntents {
   const open = new Map<number, UnfinishedIntent>();
@@ -82,6 +84,15 @@ export function openIntents(): OpenIntents {
     if (seqs === undefined) ofThisStart.set(intent.call, [intent.seq]);
     else seqs.push(intent.seq);
   };
+
+  const addStep = (intent: UnfinishedIntent | undefined, step: StepTaken): void => {
+    if (!intent || intent.steps.length >= MAX_STEPS) return;
+    open.set(intent.seq, { ...intent, steps: [...intent.steps, step] });
+  };
+
+  /** A plan's own intent has its nonce; those of its steps only name it. */
+  const ofPlan = ({ plan, nonce }: Seen): UnfinishedIntent | undefined =>
+    typeof plan === 'string' && nonce !== plan ? [...open.values()].find((intent) => intent.nonce === plan) : undefined;
 
   return {
     see(record) {
@@ -97,13 +108,12 @@ export function openIntents(): OpenIntents {
           for (const { current, intent, ...rest } of CARRIED.parse(record.open)) add({ ...intent, ...rest }, current);
           break;
         case 'intent':
+          addStep(ofPlan(record), { step: PLAN_STEP.begun, qube: null });
           add({ ...INTENT.parse(record), seq, ts, steps: [] }, true);
           break;
         case 'step': {
           const newest = ofThisStart.get(record.call)?.at(-1);
-          const intent = newest === undefined ? undefined : open.get(newest);
-          if (!intent || intent.steps.length >= MAX_STEPS) break;
-          open.set(intent.seq, { ...intent, steps: [...intent.steps, STEP.parse(record)] });
+          addStep(newest === undefined ? undefined : open.get(newest), STEP.parse(record));
           break;
         }
         case 'outcome': {
@@ -111,6 +121,7 @@ export function openIntents(): OpenIntents {
           const closed = seqs?.pop();
           if (closed !== undefined && !leavesUnnamed(open.get(closed))) open.delete(closed);
           if (seqs?.length === 0) ofThisStart.delete(record.call);
+          addStep(ofPlan(record), { step: record.ok === true ? PLAN_STEP.done : PLAN_STEP.failed, qube: null });
           break;
         }
         case 'finding':

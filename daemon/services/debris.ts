@@ -3,8 +3,9 @@
 import { isControlled, isRestriction } from '../authority/birth.ts';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { UnfinishedIntent } from '../journal/open-intents.ts';
+import { PLAN_STEP, type UnfinishedIntent } from '../journal/open-intents.ts';
 import type { Finding, NamedQube } from '../journal/record.ts';
+import type { UndoEntry } from '../journal/undo-entry.ts';
 import { isQubeName, isUuid, type Uuid } from '../names.ts';
 import { type PowerState, UMBRELLA } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
@@ -13,8 +14,12 @@ import { COMPLETE, CREATE, childOf, failing, isUnfinished, remove } from './birt
 import { clone } from './clone.ts';
 import { newDisposables } from './disposables.ts';
 import { lifecycle } from './lifecycle.ts';
+import { setFeature } from './set-feature.ts';
+import { setFirewall } from './set-firewall.ts';
+import { setProperty } from './set-property.ts';
 import { spawn } from './spawn.ts';
 import { spawnDisposable } from './spawn-disposable.ts';
+import { changedBy, type Standing, standingOf } from './take-back.ts';
 
 /** What was found about one intent; `finding` is null where qubesd or the journal could not be asked, so it stays open. */
 export interface Settled {
@@ -31,13 +36,23 @@ interface Found {
   readonly qubes: readonly NamedQube[];
 }
 
+/** What changes kept for their undo, with which it can be seen whether they were made. */
+export interface Kept {
+  get(seq: number): UndoEntry | null;
+  /** Whether an entry of that time, milliseconds since 1970, would be there. */
+  remembers(at: number): boolean;
+}
+
+const NOTHING_KEPT: Kept = { get: () => null, remembers: () => false };
+
 /** `first`: no call was answered since the broker started, so whatever a creation left stands alone. */
-type Examine = (intent: UnfinishedIntent, admin: Admin, first: boolean) => Promise<Found>;
+type Examine = (intent: UnfinishedIntent, admin: Admin, first: boolean, kept: Kept) => Promise<Found>;
 
 export interface SettlingParts {
   readonly unfinished: readonly UnfinishedIntent[];
   readonly admin: Admin;
   readonly journal: Pick<Journal, 'append'>;
+  readonly undo?: Kept;
   /** Runs work while no creation is half-way (`Broker.betweenCreations`). */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
   /** Calls back once, after that many milliseconds. */
@@ -50,9 +65,9 @@ const RETRY_MS = 30_000;
 
 /** Settles the intents of earlier starts, and tries again for as long as qubesd cannot be asked. Resolves after the first try. */
 export const startSettling = async (parts: SettlingParts, first = true): Promise<void> => {
-  const { unfinished, admin, journal, alone, after, report } = parts;
+  const { unfinished, admin, journal, undo, alone, after, report } = parts;
   if (unfinished.length === 0) return;
-  const settled = await alone(() => settle(unfinished, admin, journal, first));
+  const settled = await alone(() => settle(unfinished, admin, journal, first, undo));
   for (const each of settled) report(each);
   const open = settled.filter(({ finding }) => finding === null).map(({ intent }) => intent);
   if (open.length > 0) after(RETRY_MS, () => void startSettling({ ...parts, unfinished: open }, false));
@@ -64,9 +79,10 @@ export const settle = async (
   admin: Admin,
   journal: Pick<Journal, 'append'>,
   first: boolean,
+  kept: Kept = NOTHING_KEPT,
 ): Promise<Settled[]> => {
   const settled: Settled[] = [];
-  for (const intent of unfinished) settled.push(await settleOne(intent, admin, journal, first));
+  for (const intent of unfinished) settled.push(await settleOne(intent, admin, journal, first, kept));
   return settled;
 };
 
@@ -75,9 +91,10 @@ const settleOne = async (
   admin: Admin,
   journal: Pick<Journal, 'append'>,
   first: boolean,
+  kept: Kept,
 ): Promise<Settled> => {
   try {
-    const found = await examine(intent, admin, first);
+    const found = await examine(intent, admin, first, kept);
     const { seq: intent_seq, service, action } = intent;
     await journal.append({ type: 'finding', intent_seq, service, action, ...found });
     return { intent, ...found };
@@ -88,12 +105,12 @@ const settleOne = async (
 };
 
 /** Rejects with `AdminError` only when qubesd is away; what it refuses to tell is unknown. */
-const examine: Examine = async (intent, admin, first) => {
+const examine: Examine = async (intent, admin, first, kept) => {
   try {
-    return await (EXAMINE.get(intent.service) ?? unknown)(intent, admin, first);
+    return await (EXAMINE.get(intent.service) ?? unknown)(intent, admin, first, kept);
   } catch (error) {
     if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
-    return unknown(intent, admin, first);
+    return unknown(intent, admin, first, kept);
   }
 };
 
@@ -226,10 +243,77 @@ const removal = async (uuid: Uuid, admin: Admin): Promise<Finding['finding']> =>
   return marked ? 'done' : 'not-done';
 };
 
+// ---- changes of a value: what was kept for their undo says what they made of what
+
+/** No entry, although it would be here: the effect comes after its entry, so it never began. */
+const change: Examine = async ({ seq, ts, qubes }, admin, _, kept) => {
+  const entry = kept.get(seq);
+  if (!entry) return { finding: kept.remembers(Date.parse(ts)) ? 'not-done' : 'unknown', qubes };
+  return { finding: MADE[(await standing(entry, admin)) ?? 'other'], qubes };
+};
+
+/** null where the qube is gone. */
+const standing = async ({ change, qube: { uuid } }: UndoEntry, admin: Admin): Promise<Standing | null> => {
+  if (!(await admin.rowOf(uuid))) return null;
+  const changed = changedBy(change, uuid, admin);
+  return standingOf(changed, await changed.read());
+};
+
+const MADE: Readonly<Record<Standing, Finding['finding']>> = {
+  made: 'done',
+  before: 'not-done',
+  between: 'half-done',
+  other: 'unknown',
+};
+const UNDONE: typeof MADE = { ...MADE, made: 'not-done', before: 'done' };
+
+// ---- plans: the journal itself says how far they got
+
+const plan: Examine = async ({ steps, args, qubes }) => {
+  const count = (which: string): number => steps.filter(({ step }) => step === which).length;
+  const done = count(PLAN_STEP.done);
+  const finding = (): Finding['finding'] => {
+    if (done === args.changes) return 'done';
+    if (done > 0) return 'half-done';
+    // One that has no outcome either has a finding of its own.
+    return count(PLAN_STEP.begun) > count(PLAN_STEP.failed) ? 'unknown' : 'not-done';
+  };
+  return { finding: finding(), qubes };
+};
+
+// ---- the operator's own
+
+const operators: Examine = async (intent, admin, first, kept) => {
+  const { action, args, qubes } = intent;
+  const uuid = qubes.find(({ role }) => role === 'target')?.uuid;
+  if (!isUuid(uuid)) return unknown(intent, admin, first, kept);
+  if (action === 'undo') {
+    const entry = typeof args.seq === 'number' ? kept.get(args.seq) : null;
+    return { finding: entry ? UNDONE[(await standing(entry, admin)) ?? 'other'] : 'unknown', qubes };
+  }
+  const row = await admin.rowOf(uuid);
+  if (action === 'reap-tombstone') return { finding: row ? 'not-done' : 'done', qubes };
+  if (action === 'restore-tombstone' && row) return { finding: RESTORED[await removal(uuid, admin)], qubes };
+  return unknown(intent, admin, first, kept);
+};
+
+/** Bringing back is removing in reverse. */
+const RESTORED: Readonly<Record<Finding['finding'], Finding['finding']>> = {
+  done: 'not-done',
+  'not-done': 'done',
+  'half-done': 'half-done',
+  unknown: 'unknown',
+};
+
 const EXAMINE: ReadonlyMap<string, Examine> = new Map([
   [spawn.name, creation(searchSpawned)],
   [spawnDisposable.name, creation(searchDisposable)],
   [clone.name, creation(searchCloned)],
   [lifecycle.name, transition],
+  [setProperty.name, change],
+  [setFeature.name, change],
+  [setFirewall.name, change],
+  ['qmcp.Commit', plan],
+  ['qmcpctl', operators],
   ['qmcp.TombstoneReaper', transition],
 ]);

@@ -67,6 +67,33 @@ describe('an open intent', () => {
   });
 });
 
+describe('a plan', () => {
+  const NONCE = 'f'.repeat(64);
+  const PLAN = { ...INTENT, call: 0, service: 'qmcp.Commit', plan: NONCE, nonce: NONCE };
+  const stepOf = (call: number) => ({ ...INTENT, call, plan: NONCE });
+  const outcome = (call: number, ok: boolean) => ({ type: 'outcome', call, ok, plan: NONCE });
+
+  test('knows which of its steps began, and how they ended', () => {
+    const open = following(PLAN, stepOf(4), outcome(4, true), stepOf(5), outcome(5, false), stepOf(6));
+    expect(open.list()).toMatchObject([
+      { seq: 1, steps: ['begun', 'done', 'begun', 'failed', 'begun'].map((step) => ({ step, qube: null })) },
+      { seq: 6, steps: [] },
+    ]);
+  });
+
+  test('keeps that over a new file and a new start', () => {
+    const carried = following(PLAN, stepOf(4)).carry();
+    const open = following({ type: 'segment', open: carried }, outcome(4, true), { type: 'start' });
+    expect(open.list()).toMatchObject([{ seq: 1, steps: [{ step: 'begun' }, { step: 'done' }] }]);
+  });
+
+  test('is over with its own outcome, and takes nothing from the calls of another', () => {
+    const other = { ...stepOf(4), plan: 'e'.repeat(64) };
+    expect(following(PLAN, other).list()).toMatchObject([{ steps: [] }, {}]);
+    expect(following(PLAN, stepOf(4), outcome(4, true), outcome(0, true)).list()).toEqual([]);
+  });
+});
+
 describe('an outcome', () => {
   test('closes an intent that left nothing, or left what it names', () => {
     expect(following(INTENT, step('create'), { type: 'outcome', call: 3 }).list()).toEqual([]);

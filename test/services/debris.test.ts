@@ -2,9 +2,11 @@ import { describe, expect, test } from 'vitest';
 import type { UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
 import type { JournalRecord, NamedQube, StepTaken } from '../../daemon/journal/record.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
+import type { Change, UndoEntry } from '../../daemon/journal/undo-entry.ts';
+import type { QubeName, Uuid } from '../../daemon/names.ts';
 import { adminOver } from '../../daemon/qubesadmin/admin.ts';
 import { adminCallsTo } from '../../daemon/qubesadmin/client.ts';
-import { type Settled, settle, settledText, startSettling } from '../../daemon/services/debris.ts';
+import { type Kept, type Settled, settle, settledText, startSettling } from '../../daemon/services/debris.ts';
 import type { FleetSpec } from '../qubesd/fleet.ts';
 import type { Qubesd } from '../qubesd/server.ts';
 import { temporaryQubesd } from '../qubesd/temporary.ts';
@@ -54,9 +56,9 @@ const setUp = async (fleet: FleetSpec = FLEET) => {
     ...changes,
   });
   /** What is found about one intent at the first try. */
-  const found = async (unfinished: UnfinishedIntent, first = true): Promise<Settled> => {
+  const found = async (unfinished: UnfinishedIntent, first = true, kept?: Kept): Promise<Settled> => {
     qubesd.reset();
-    const [settled] = await settle([unfinished], admin, journal, first);
+    const [settled] = await settle([unfinished], admin, journal, first, kept);
     return settled as Settled;
   };
   const spawned = (steps: readonly StepTaken[], args: UnfinishedIntent['args'] = {}): UnfinishedIntent =>
@@ -268,6 +270,131 @@ describe('what the state of the qube says about', () => {
     const { found, intent, named, qubesd } = await setUp();
     const qubes = [named('target', 'ai-source')];
     expect(await found(intent('qmcp.SetFeatureAIManaged', { qubes }))).toMatchObject({ finding: 'unknown', qubes });
+    expect(qubesd.calls).toEqual([]);
+  });
+});
+
+describe('what was kept for the undo says about', () => {
+  const TS = Date.parse('2026-01-31T12:00:00.000Z');
+  const values = { before: { value: 'blue' }, after: 'red' };
+  const property: Change = { kind: 'property', name: 'label', ...values };
+  const feature: Change = { kind: 'feature', name: 'ai-x', ...values };
+  const firewall: Change = { kind: 'firewall', before: 'action=drop\n', after: 'action=accept\n' };
+  const tombstone: Change = { kind: 'tombstone', before: ['ai-managed', 'ai-full'], after: ['qmcp-tombstone_5'] };
+  const FIREWALL = { blue: 'action=drop\n', red: 'action=accept\n', green: 'action=drop proto=udp\n' } as const;
+  const TAGS = {
+    blue: ['ai-full', 'ai-managed'],
+    red: ['qmcp-tombstone_5'],
+    green: ['qmcp-guarded', 'qmcp-tombstone_5'],
+    half: ['ai-managed', 'qmcp-tombstone_5'],
+  };
+
+  const kept = (entries: readonly UndoEntry[], remembers = true): Kept => ({
+    get: (seq) => entries.find((entry) => entry.seq === seq) ?? null,
+    remembers: (at) => remembers && at === TS,
+  });
+  const setUpKept = async () => {
+    const set = await setUp();
+    const { qubesd, named } = set;
+    const { uuid } = qubesd.world.qube('ai-source');
+    const entry = (change: Change, seq = 7): UndoEntry => ({
+      ...{ seq, at: TS, service: 'x', source: 'mcp-control', principal: 'default', change },
+      qube: { name: 'ai-source' as QubeName, uuid: uuid as Uuid },
+    });
+    const now = (value: keyof typeof TAGS): void => {
+      const { tags, features } = qubesd.world.qube('ai-source');
+      qubesd.world.setProperty('ai-source', 'label', value);
+      features.set('ai-x', value);
+      if (value !== 'half') qubesd.world.qube('ai-source').firewall = FIREWALL[value];
+      tags.clear();
+      for (const tag of TAGS[value]) tags.add(tag);
+    };
+    return { ...set, entry, now, qubes: [named('target', 'ai-source')] };
+  };
+
+  describe.each([
+    ['a property', 'qmcp.SetPropertyAIManaged', property],
+    ['a feature', 'qmcp.SetFeatureAIManaged', feature],
+    ['a firewall', 'qmcp.SetFirewallAIManaged', firewall],
+  ])('%s', (_, service, change) => {
+    test.each([
+      ['red', 'done'],
+      ['blue', 'not-done'],
+      ['green', 'unknown'],
+    ] as const)('that is %s now: %s', async (value, finding) => {
+      const { found, intent, entry, now, qubes, qubesd } = await setUpKept();
+      now(value);
+      expect(await found(intent(service, { qubes }), true, kept([entry(change)]))).toMatchObject({ finding, qubes });
+      expect(qubesd.changes()).toEqual([]);
+    });
+
+    test('of which nothing was kept: not done, where an entry would be remembered', async () => {
+      const { found, intent, qubes, qubesd } = await setUpKept();
+      const unfinished = intent(service, { qubes });
+      expect(await found(unfinished, true, kept([]))).toMatchObject({ finding: 'not-done' });
+      expect(await found(unfinished, true, kept([], false))).toMatchObject({ finding: 'unknown' });
+      expect(qubesd.calls).toEqual([]);
+    });
+
+    test('of a qube that is gone: nothing', async () => {
+      const { found, intent, entry, qubes, qubesd } = await setUpKept();
+      qubesd.world.recreate('ai-source', {});
+      expect(await found(intent(service, { qubes }), true, kept([entry(change)]))).toMatchObject({
+        finding: 'unknown',
+      });
+    });
+  });
+
+  test.each([
+    ['red', property, 'not-done'],
+    ['blue', property, 'done'],
+    ['green', property, 'unknown'],
+    ['red', tombstone, 'not-done'],
+    ['blue', tombstone, 'done'],
+    ['half', tombstone, 'half-done'],
+    ['green', tombstone, 'unknown'],
+  ] as const)('an undo, when it is %s now', async (value, change, finding) => {
+    const { found, intent, entry, now, qubes, qubesd } = await setUpKept();
+    now(value);
+    const unfinished = intent('qmcpctl', { action: 'undo', args: { name: 'ai-source', seq: 3 }, qubes });
+    expect(await found(unfinished, true, kept([entry(change, 3)]))).toMatchObject({ finding, qubes });
+    expect(await found(unfinished, true, kept([]))).toMatchObject({ finding: 'unknown' });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test.each([
+    ['restore-tombstone', 'red', 'not-done'],
+    ['restore-tombstone', 'blue', 'done'],
+    ['restore-tombstone', 'half', 'half-done'],
+    ['reap-tombstone', 'red', 'not-done'],
+    ['reap-tombstone', 'gone', 'done'],
+    ['restore-tombstone', 'gone', 'unknown'],
+    ['set-tier', 'red', 'unknown'],
+  ] as const)('the operator’s %s, when it is %s now: %s', async (action, value, finding) => {
+    const { found, intent, now, qubes, qubesd } = await setUpKept();
+    if (value === 'gone') qubesd.world.remove('ai-source');
+    else now(value);
+    expect(await found(intent('qmcpctl', { action, qubes }))).toMatchObject({ finding, qubes });
+    expect(qubesd.changes()).toEqual([]);
+  });
+});
+
+describe('what the journal says about a plan of two changes', () => {
+  const at = (...steps: string[]): StepTaken[] => steps.map((step) => ({ step, qube: null }));
+  test.each([
+    [[], 'not-done'],
+    [['begun'], 'unknown'],
+    [['begun', 'failed'], 'not-done'],
+    [['begun', 'done'], 'half-done'],
+    [['begun', 'done', 'begun'], 'half-done'],
+    [['begun', 'done', 'begun', 'failed'], 'half-done'],
+    [['begun', 'done', 'begun', 'done'], 'done'],
+  ])('of which %j: %s', async (steps, finding) => {
+    const { found, intent, qubesd } = await setUp();
+    const args = { steps: 3, changes: 2 };
+    expect(await found(intent('qmcp.Commit', { action: 'commit', args, steps: at(...steps) }))).toMatchObject({
+      finding,
+    });
     expect(qubesd.calls).toEqual([]);
   });
 });
