@@ -2,7 +2,6 @@
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
-import { execa } from 'execa';
 
 /** A tool that has not ended by then is killed, and all that it started with it (contract 1.9). */
 export const TOOL_DEADLINE_MS = 30_000;
@@ -54,6 +53,8 @@ export const toolsIn = (path: string, options: ToolOptions = {}): Tools => {
   const run = async (name: string, args: readonly string[]): Promise<ToolEnd> => {
     const file = await find(name);
     if (!file) return { kind: 'missing' };
+    // Loaded when it is needed, which on most machines is never: it is a tenth of the idle daemon's memory.
+    const { execa } = await import('execa');
     const running = execa(file, args, {
       env,
       extendEnv: false,

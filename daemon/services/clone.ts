@@ -1,6 +1,6 @@
 // qmcp.CloneAIManagedQube (contract 1.7 as changed by section 0): a copy of a managed qube, by a plan of our own. The clone
 // belongs to nobody until all of it is there: its tags come last, so that no agent can reach what is not pinned yet.
-import { z } from 'zod';
+import * as z from 'zod';
 import { birthTags, isControlled } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import type { QubeName } from '../names.ts';

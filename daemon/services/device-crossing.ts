@@ -1,5 +1,5 @@
 // A device that goes from one managed qube to another, or back: what Attach and Detach have in common (contract 1.9).
-import { z } from 'zod';
+import * as z from 'zod';
 import { riskOf } from '../authority/decide.ts';
 import type { View } from '../confirm/question.ts';
 import { isQubeName } from '../names.ts';

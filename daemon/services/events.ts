@@ -1,6 +1,6 @@
 // qmcp.AIManagedEvents (contract 1.13): what happens to managed qubes during some seconds, told at their end. It listens to
 // the one lasting stream of the view, so that a call that waits holds a timer and nothing of qubesd.
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Snapshot } from '../fleet/view.ts';
 import { isQubeName, type QubeName } from '../names.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';

@@ -1,5 +1,5 @@
 // qmcp.GetPropertyAIManaged (contract 1.2): one property of a managed qube, names out of scope redacted.
-import { z } from 'zod';
+import * as z from 'zod';
 import { PLATFORM_PROPERTIES, VOLATILE_PROPERTIES } from '../fleet/properties.ts';
 import { redacted } from '../fleet/redaction.ts';
 import type { Snapshot, ViewedQube } from '../fleet/view.ts';

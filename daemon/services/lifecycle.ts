@@ -1,5 +1,5 @@
 // qmcp.LifecycleAIManaged (contract 1.4): start, shutdown, kill, pause, unpause and remove one managed qube.
-import { z } from 'zod';
+import * as z from 'zod';
 import type { View } from '../confirm/question.ts';
 import type { QubeName } from '../names.ts';
 import { NOT_FOUND, type Refusal, refuse } from '../qrexec/door.ts';

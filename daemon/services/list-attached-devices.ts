@@ -1,5 +1,5 @@
 // qmcp.ListAttachedDevicesAIManaged (contract 1.11, R3): the devices a managed qube uses, or those it offers.
-import { z } from 'zod';
+import * as z from 'zod';
 import { redactedDevice } from '../fleet/device-redaction.ts';
 import type { Snapshot } from '../fleet/view.ts';
 import { isQubeName } from '../names.ts';

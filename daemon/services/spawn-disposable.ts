@@ -1,5 +1,5 @@
 // qmcp.SpawnDisposableAIManaged (contract 1.6): a disposable of a managed disposable template, under a name of qubesd's.
-import { z } from 'zod';
+import * as z from 'zod';
 import { birthTags } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import { isQubeName } from '../names.ts';

@@ -1,5 +1,5 @@
 // qmcp.SpawnAIManagedQube (contract 1.5): a new qube from a managed template.
-import { z } from 'zod';
+import * as z from 'zod';
 import { birthTags } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import type { QubeName, Uuid } from '../names.ts';
