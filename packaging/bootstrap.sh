@@ -47,8 +47,8 @@ step() {
 readonly apt_build='build-essential python3 pkg-config libgirepository1.0-dev libcairo2-dev gir1.2-gtk-3.0 libharfbuzz-gobject0'
 readonly dnf_build='gcc-c++ make python3 pkgconf-pkg-config gobject-introspection-devel cairo-devel cairo-gobject-devel gtk3 harfbuzz'
 # A screen without a screen, a window manager, hands and eyes for the tests of the dialog and for the demo; spin for the model.
-readonly apt_screen='xvfb xauth openbox xdotool imagemagick x11-utils dbus dbus-x11 fonts-noto-core adwaita-icon-theme xserver-xephyr python3-xlib spin'
-readonly dnf_screen='xorg-x11-server-Xvfb xorg-x11-xauth openbox xdotool ImageMagick xprop xwininfo xdpyinfo dbus-daemon dbus-x11 google-noto-sans-fonts adwaita-icon-theme xorg-x11-server-Xephyr python3-xlib spin'
+readonly apt_screen='xvfb xauth openbox xdotool imagemagick x11-utils dbus dbus-x11 fonts-noto-core adwaita-icon-theme xserver-xephyr python3-gi python3-xlib spin'
+readonly dnf_screen='xorg-x11-server-Xvfb xorg-x11-xauth openbox xdotool ImageMagick xprop xwininfo xdpyinfo dbus-daemon dbus-x11 google-noto-sans-fonts adwaita-icon-theme xorg-x11-server-Xephyr python3-gobject-base python3-xlib spin'
 # What packs the RPM, what its tests look at it with, and what boots a machine to install it on.
 readonly apt_rpm='rpm cpio' dnf_rpm='rpm-build cpio'
 readonly apt_rpm_tests='rpm2cpio rpmlint createrepo-c dnf systemd' dnf_rpm_tests='rpmlint createrepo_c dnf systemd'

@@ -7,7 +7,7 @@ import type { Toolkit } from './gtk.ts';
 import { type Asked, lineCollector, readQuestion } from './incoming.ts';
 import { type Seed, secretKeyOf } from './key.ts';
 import type { ScreenLock } from './screenlock.ts';
-import { takeSeat } from './screenseat.ts';
+import { type Seat, takeSeat } from './screenseat.ts';
 import { shownDigest, signedAnswer } from './statement.ts';
 import { type QuestionWindow, questionWindow } from './window.ts';
 
@@ -45,6 +45,7 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
   let halfClosed = false;
   let ticker: NodeJS.Timeout | undefined;
   let isShown = false;
+  let seat: Seat | null = null;
 
   const silence = setTimeout(() => end('No question came over the connection.'), QUESTION_MS);
 
@@ -69,8 +70,9 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
     if ('refused' in read) return end(read.refused);
     asked = read.asked;
     const deadline = now() + asked.expires_in * 1000;
-    if ((await takeSeat(display, uid)) === null) return end('Another question is on the screen.');
-    if (over) return;
+    seat = await takeSeat(display, uid);
+    if (over) return seat?.leave();
+    if (seat === null) return end('Another question is on the screen.');
     const opened = questionWindow(
       toolkit,
       asked.view,
@@ -113,23 +115,26 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
       decided_at: new Date().toISOString(),
       ...(freeze ? { freeze: true } : {}),
     };
-    over = true;
-    clearInterval(ticker);
-    lock.stop();
-    window.close();
+    clearAway();
     socket.end(signedAnswer(statement, secretKeyOf(seed)), () => leave(null));
     setTimeout(() => leave(null), FAREWELL_MS);
   };
 
   const end = (problem: string | null): void => {
     if (over) return;
-    over = true;
-    clearInterval(ticker);
-    clearTimeout(silence);
-    lock.stop();
-    window?.close();
+    clearAway();
     socket.destroy();
     leave(problem);
+  };
+
+  // The screen and the seat are free before the broker hears anything: its next question may follow at once.
+  const clearAway = (): void => {
+    over = true;
+    clearTimeout(silence);
+    clearInterval(ticker);
+    lock.stop();
+    window?.close();
+    seat?.leave();
   };
 
   // After the asker has ended its side: an empty write fails once it has closed the connection altogether.

@@ -1,5 +1,5 @@
-// The few widgets the window is made of. Text goes in as text: no markup, no mnemonics, nothing that reads it; and
-// every widget has a name for whoever cannot see it.
+// The few widgets the window is made of. Text goes in as text: no markup, no mnemonics, nothing that reads it. What has
+// a text has it for its accessible name too; the others are given one.
 import { drawChips } from './chips.ts';
 import { letterAttributes } from './colours.ts';
 import type { Toolkit } from './gtk.ts';
@@ -29,10 +29,14 @@ const UNLIMITED = -1;
 export const widgetsOf = (toolkit: Toolkit): Widgets => {
   const { Gtk, Pango } = toolkit;
 
-  const named: Widgets['named'] = (widget, name, ...classes) => {
-    widget.getAccessible().setName(name);
+  const styled = <W extends Widget>(widget: W, classes: readonly string[]): W => {
     for (const one of classes) widget.getStyleContext().addClass(one);
     return widget;
+  };
+
+  const named: Widgets['named'] = (widget, name, ...classes) => {
+    widget.getAccessible().setName(name);
+    return styled(widget, classes);
   };
 
   const label: Widgets['label'] = (piece, ...classes) => {
@@ -47,7 +51,7 @@ export const widgetsOf = (toolkit: Toolkit): Widgets => {
       made.setAttributes(Pango.AttrList.fromString(letterAttributes(piece)));
       drawChips(toolkit, made, piece);
     }
-    return named(made, piece.text, ...classes);
+    return styled(made, classes);
   };
 
   const tag: Widgets['tag'] = (text, ...classes) => {
@@ -59,17 +63,14 @@ export const widgetsOf = (toolkit: Toolkit): Widgets => {
   };
 
   const button: Widgets['button'] = (text, deed) => {
-    const made = named(Gtk.Button.newWithLabel(text), text);
+    const made = Gtk.Button.newWithLabel(text);
     made.setUseUnderline(false);
     made.on('clicked', deed);
     return made;
   };
 
-  const box = (orientation: number, spacing: number, classes: string[]) => {
-    const made = new Gtk.Box({ orientation, spacing });
-    for (const one of classes) made.getStyleContext().addClass(one);
-    return made;
-  };
+  const box = (orientation: number, spacing: number, classes: string[]) =>
+    styled(new Gtk.Box({ orientation, spacing }), classes);
 
   return {
     named,

@@ -229,6 +229,7 @@ export const questionWindow = (
     close: () => {
       clearTimeout(wakeTimer);
       window.destroy();
+      Gdk.Display.getDefault()?.sync();
     },
   };
 };

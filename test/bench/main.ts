@@ -1,6 +1,7 @@
 // `npm run bench`: measures what product.md promises and prints one table. Numbers compare within one run only.
 import { cpus } from 'node:os';
 import { callRows } from './calls.ts';
+import { dialogRows } from './dialog.ts';
 import { journalRows } from './journal.ts';
 import { planRows } from './plans.ts';
 import { principalRows } from './principals.ts';
@@ -19,6 +20,7 @@ const sections: [string, () => Promise<readonly Row[]>][] = [
     async () => [...(await principalRows([], progress)), ...(await principalRows(['--jitless'], progress))],
   ],
   ['Journal', () => journalRows(progress)],
+  ['Dialog', () => dialogRows(progress)],
 ];
 
 let missed = 0;

@@ -53,6 +53,8 @@ export interface Asked {
 export interface Dialog {
   readonly socket: string;
   readonly key: string;
+  /** Of the listener. */
+  readonly pid: number;
   /** The sentences that it and its windows complained with. */
   readonly complaints: readonly string[];
   readonly ask: (asked?: Question | string) => Asked;
@@ -74,6 +76,7 @@ export const startDialog = async (env: NodeJS.ProcessEnv, acceptSynthetic: boole
   return {
     socket,
     key,
+    pid: listener.pid,
     complaints,
     ask: (asked = question()) => askOn(connect({ path: socket, allowHalfOpen: true }), asked, publicKey),
     stop: async () => {

@@ -328,6 +328,19 @@ describe('one at a time', () => {
     }
   });
 
+  test('nor is the next question refused that is asked the moment an answer is there', async () => {
+    let { heard } = dialog.ask();
+    for (let count = 0; count < 6; count += 1) {
+      const { pid } = await screen.window();
+      process.kill(pid, 'SIGTERM');
+      expect(await heard).toBe('denied');
+      ({ heard } = dialog.ask());
+    }
+    const window = await screen.window();
+    process.kill(window.pid, 'SIGTERM');
+    expect(await heard).toBe('denied');
+  });
+
   test('connections beyond a few are closed at once, and accepted again when the others have gone', async () => {
     const silent = Array.from({ length: 4 }, () => dialog.ask(''));
     const before = performance.now();

@@ -24,7 +24,7 @@ export interface ListenOptions {
 export const startListener = async (
   { socket, key, env, acceptSynthetic }: ListenOptions,
   complain: (line: string) => void = (line) => process.stderr.write(`${line}\n`),
-): Promise<{ readonly stop: () => Promise<void> }> => {
+): Promise<{ readonly pid: number; readonly stop: () => Promise<void> }> => {
   const args = [PROGRAM, '--listen', socket, '--key', key, ...(acceptSynthetic ? ['--accept-synthetic-input'] : [])];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let complaints = '';
@@ -38,7 +38,7 @@ export const startListener = async (
     once(child, 'exit').then(() => 'gone'),
   ]);
   if (first === 'gone') throw new Error(`the listener of the dialog ended: ${complaints}`);
-  return { stop: () => ended(child) };
+  return { pid: child.pid as number, stop: () => ended(child) };
 };
 
 const ended = async (child: ChildProcess): Promise<void> => {
