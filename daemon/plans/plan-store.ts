@@ -17,6 +17,8 @@ export type PlanState = 'prepared' | 'asked' | 'running' | 'done' | 'failed' | '
 
 export interface Plan {
   readonly nonce: Nonce;
+  /** The number of the plan itself among the calls; its steps have their own. */
+  readonly call: number;
   readonly caller: Caller;
   readonly stages: readonly Stage[];
   readonly digest: Digest;

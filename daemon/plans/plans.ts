@@ -86,6 +86,7 @@ export class Plans {
     const ended = Promise.resolve();
     this.#store.add({
       nonce,
+      call: this.#parts.nextCall(),
       caller,
       stages,
       digest,
@@ -270,9 +271,9 @@ export class Plans {
     return { source, principal, service: COMMIT, action: 'commit', names };
   }
 
-  #ofPlan({ caller: { source, principal }, nonce, stages }: Plan, { qubes }: Rehearsed) {
+  #ofPlan({ call, caller: { source, principal }, nonce, stages }: Plan, { qubes }: Rehearsed) {
     const args = { steps: stages.length, changes: stages.filter(({ kind }) => kind === 'change').length };
-    return { call: 0, source, principal, service: COMMIT, action: 'commit', qubes, args, plan: nonce };
+    return { call, source, principal, service: COMMIT, action: 'commit', qubes, args, plan: nonce };
   }
 }
 

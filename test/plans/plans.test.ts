@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
+import { openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
 import { ASKING, QUIET } from '../broker/daemon.ts';
 import { type InProcess, temporaryBroker } from '../broker/in-process.ts';
 import { type Approver, startApprover } from '../confirm/approver.ts';
@@ -337,4 +338,31 @@ test('preparing asks qubesd for no property that the view holds, however many st
   ];
   await prepare(broker, [...twice('1'), ...twice('2'), ...twice('3')]);
   expect(broker.qubesd.calls.map(({ method }) => method).filter((method) => method.includes('property'))).toEqual([]);
+});
+
+test('of two plans that run at once, the journal knows which one has not ended', async () => {
+  const broker = await temporaryBroker({ operatorFiles: QUIET });
+  const letGo = new Map<string, () => void>();
+  broker.qubesd.onCall = ({ method, name }) =>
+    method === 'admin.vm.Start' ? new Promise((resolve) => letGo.set(name, resolve)) : undefined;
+  const run = async (name: string) => {
+    const nonce = await prepare(broker, [life(name, 'start')]);
+    const begun = broker.qubesd.nextCall('admin.vm.Start', name);
+    const reply = commit(broker, nonce);
+    await begun;
+    return { nonce, reply };
+  };
+  const open = async () => {
+    const intents = openIntents();
+    for (const line of await broker.lines()) intents.see(line as Seen);
+    return intents.list().flatMap(({ service, nonce }) => (service === 'qmcp.Commit' ? [nonce] : []));
+  };
+  const [first, second] = [await run('ai-idle'), await run('ai-full1')];
+  expect(await open()).toEqual([first.nonce, second.nonce]);
+  letGo.get('ai-idle')?.();
+  expect(await first.reply).toMatchObject({ state: 'done' });
+  expect(await open()).toEqual([second.nonce]);
+  letGo.get('ai-full1')?.();
+  expect(await second.reply).toMatchObject({ state: 'done' });
+  expect(await open()).toEqual([]);
 });
