@@ -2,6 +2,7 @@
 import { audit } from './audit.ts';
 import { type Command, group } from './command.ts';
 import { config } from './config.ts';
+import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
 import { freeze, thaw } from './freeze.ts';
 import { migrate } from './migrate.ts';
@@ -15,6 +16,7 @@ import { version } from './version.ts';
 
 export const QMCPCTL: Command = group('qmcpctl', 'Operates the broker that lets AI agents manage qubes.', {
   status,
+  doctor,
   tier,
   mode,
   config,

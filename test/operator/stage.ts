@@ -1,6 +1,8 @@
 // qmcpctl as the operator types it: the built program, beside the built daemon of the test.
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
+import { runCommand } from '../../daemon/operator/command.ts';
+import { QMCPCTL } from '../../daemon/operator/verbs.ts';
 import type { Daemon } from '../broker/daemon.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../dist/qmcpctl.mjs', import.meta.url));
@@ -36,3 +38,32 @@ export const qmcpctlOf =
   (daemon: Daemon) =>
   (...args: string[]): Promise<Ran> =>
     qmcpctl([...args, ...placesOf(daemon)]);
+
+/** The same verbs in this process, which is quicker. `answers` are what a person types, in order; without any, nobody is there. */
+export const verbsOf =
+  (daemon: Daemon, { now = Date.now, colour = false }: { now?: () => number; colour?: boolean } = {}) =>
+  async (
+    args: readonly string[],
+    answers: string[] = [],
+  ): Promise<Omit<Ran, 'took'> & { readonly asked: string[] }> => {
+    let [out, err] = ['', ''];
+    const asked: string[] = [];
+    const hasPerson = answers.length > 0;
+    const code = await runCommand(QMCPCTL, [...args, ...placesOf(daemon)], {
+      out: async (text) => {
+        out += text;
+      },
+      err: (text) => {
+        err += text;
+      },
+      watched: false,
+      colour,
+      ask: async (question) => {
+        asked.push(question);
+        return hasPerson ? (answers.shift() ?? '') : null;
+      },
+      input: async () => '',
+      now,
+    });
+    return { code, out, err, asked };
+  };

@@ -1,0 +1,43 @@
+// Whether the daemon runs, is of this version, reaches qubesd, can write; and whom it holds back.
+import packageJson from '../../../package.json' with { type: 'json' };
+import { Hanging, RESTART, START, Unreachable } from '../ask-daemon.ts';
+import { Refusal } from '../command.ts';
+import { type Check, error, type Finding, note, warning } from './finding.ts';
+
+export const daemonCheck: Check = async ({ status, version }) => {
+  try {
+    const running = await version();
+    const { qubesd, journal, all_frozen, frozen, resting, dialog } = await status();
+    const found: Finding[] = [];
+    if (running !== packageJson.version) {
+      found.push(warning(`The daemon is of version ${running}, qmcpctl of ${packageJson.version}.`, RESTART));
+    }
+    if (qubesd === 'away') {
+      found.push(
+        error('The daemon does not hear from qubesd, so no question is asked.', 'sudo systemctl restart qubesd'),
+      );
+    }
+    if (!journal.ok)
+      found.push(error(journal.sentence ?? 'The journal cannot be written.', 'sudo qmcpctl audit verify'));
+    else if (journal.sentence !== null) found.push(warning(journal.sentence, 'sudo qmcpctl audit verify'));
+    if (all_frozen !== null) found.push(error(all_frozen, RESTART));
+    if (!dialog.listens) {
+      found.push(
+        warning(
+          'No session listens for questions, so each ends in no. In the desktop, as its user:',
+          'systemctl --user start qmcp-confirm.socket',
+        ),
+      );
+    }
+    for (const source of frozen) found.push(note(`${source} is frozen: it gets nothing.`, `qmcpctl thaw ${source}`));
+    for (const { source, seconds } of resting) {
+      found.push(note(`Questions of ${source} rest for ${seconds} seconds yet, after denials.`));
+    }
+    return found;
+  } catch (failure) {
+    if (failure instanceof Unreachable) return [error('The daemon is not running: every call is refused.', START)];
+    if (failure instanceof Hanging) return [error('The daemon runs, but does not answer.', RESTART)];
+    if (failure instanceof Refusal) return [error(failure.message, RESTART)];
+    throw failure;
+  }
+};
