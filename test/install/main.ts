@@ -1,5 +1,6 @@
 // `npm run test:install`: the package on a machine of its own, from the first installation to the last trace. Needs root.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -24,8 +25,8 @@ const MAY_STAY = [/^\/var\/(lib|log)\/qmcp(\/|$)/, /^\/etc\/qmcp(\/|$)/, /\.rpm(
 /** What comes and goes on any machine, and what this test itself brings. */
 const NOT_OURS = [
   /^\/(proc|sys|dev|tmp|x11|opt|root|home)(\/|$)/,
-  /^\/run\/(systemd|user|log|lock|udev|credentials|host|sudo|utmp|qubesd\.sock)/,
-  /^\/var\/(lib\/(rpm|systemd|private)|log\/(journal|private|qubesd-changes|wtmp|btmp|lastlog)|tmp|cache)(\/|$)/,
+  /^\/run\/(systemd|user|log|lock|udev|credentials|host|sudo|utmp|agetty\.reload|qubesd\.sock)/,
+  /^\/var\/(lib\/(rpm|systemd|private|qmcp-migration)|log\/(journal|private|qubesd-changes|wtmp|btmp|lastlog)|tmp|cache)(\/|$)/,
   /^\/etc\/(passwd|group|shadow|gshadow|subuid|subgid)-?$/,
 ];
 
@@ -97,6 +98,19 @@ const bundleInside = (outdir: string) =>
     logLevel: 'warning',
   });
 
+/** The implementation that was in use before, as far as it shows. */
+const THEIRS = [
+  '/etc/qubes-rpc/qmcp.LifecycleAIManaged',
+  '/etc/qubes-rpc/qmcp_consent.py',
+  '/etc/qubes/policy.d/30-mcp-control.policy',
+  '/usr/local/lib/qmcp/qmcp-tombstone-reaper',
+  '/etc/systemd/system/qmcp-tombstone-reaper.service',
+  '/etc/systemd/system/qmcp-tombstone-reaper.timer',
+  '/etc/tmpfiles.d/qmcp.conf',
+];
+const isCheckedFirst = (path: string): boolean => !/^\/usr|\.service$/.test(path);
+const TIMER = '[Timer]\nOnBootSec=1h\n[Install]\nWantedBy=timers.target\n';
+
 const QUBESD = `[Service]
 ExecStart=/usr/bin/node ${INSIDE}/qubesd.mjs /run/qubesd.sock ${CHANGES}
 Group=qubes
@@ -122,6 +136,15 @@ const prepare = (layer: string, place: string, packages: readonly string[]): voi
   for (const file of packages) cpSync(file, join(layer, INSIDE, basename(file)));
   put('etc/systemd/system/qubesd.service', QUBESD);
   put('usr/bin/qvm-device', QVM_DEVICE, 0o755);
+  const old = join(place, 'theirs');
+  for (const path of THEIRS) {
+    mkdirSync(join(old, path, '..'), { recursive: true });
+    writeFileSync(
+      join(old, path),
+      path.endsWith('.timer') ? TIMER : path.endsWith('.service') ? '[Service]\nExecStart=/bin/true\n' : '',
+    );
+  }
+  execFileSync('tar', ['-C', old, '--owner=0', '--group=0', '-cf', join(layer, INSIDE, 'theirs.tar'), 'etc', 'usr']);
   put('etc/qmcp/pool-cap', '1099511627776 # an operator wrote this\n');
   put('etc/qmcp/consent-timeout', '60\n');
 };
@@ -165,6 +188,30 @@ const story = async (machine: Machine, person: Person): Promise<void> => {
     await asRoot('sh', '-c', 'mkdir -p /tmp/.X11-unix && ln -s /x11/X* /tmp/.X11-unix/');
     await asRoot('sh', '-c', `rpm --dbpath /var/lib/rpm --install ${INSIDE}/dom0/*.rpm`);
     filesBefore = await files();
+  });
+
+  let theirs: readonly string[] = [];
+  await step('over another implementation the package does not install, and says what to do', async () => {
+    const before = await files();
+    await asRoot('tar', '-C', '/', '-xf', `${INSIDE}/theirs.tar`);
+    await asRoot('systemctl', 'daemon-reload');
+    await asRoot('systemctl', 'enable', '--now', 'qmcp-tombstone-reaper.timer');
+    theirs = (await files()).filter((path) => !before.includes(path));
+    const { status, err } = await machine.try(['rpm', '--dbpath', '/var/lib/rpm', '--install', `${INSIDE}/${FIRST}`]);
+    assert.notEqual(status, 0);
+    assert.match(err, /another implementation of qmcp\.\* is installed here/);
+    for (const path of THEIRS) if (isCheckedFirst(path)) assert.ok(err.includes(path), path);
+    // What it says, word for word, where the package lies.
+    const [extract = '', move = ''] = err
+      .split('\n')
+      .flatMap((line) => /^ {2}((?:rpm2cpio|sudo) .*)$/.exec(line)?.[1] ?? []);
+    await asRoot('sh', '-c', `cd ${INSIDE} && ${extract}`);
+    await asRoot('sh', '-c', `cd ${INSIDE} && ${move.replace('sudo ', '')} --yes`);
+    assert.deepEqual(
+      (await files()).filter((path) => THEIRS.includes(path)),
+      [],
+    );
+    assert.equal(await property('qmcp-tombstone-reaper.timer', 'ActiveState'), 'inactive');
   });
 
   await step('the package installs, with its own user, in no group but its own', async () => {
@@ -247,11 +294,17 @@ const story = async (machine: Machine, person: Person): Promise<void> => {
     const ends = JSON.parse(await calls) as Record<string, number>;
     process.stdout.write(`${JSON.stringify(ends)} `);
     for (const end of Object.keys(ends)) assert.match(end, /^(read|pause|unpause): (ok|\{"ok":false)/);
-    const doneTo = (action: string, method: string, rows: unknown[]): void =>
-      assert.equal(rows.filter((row) => (row as string[])[0] === method).length, ends[`${action}: ok`] ?? 0);
     const rows = changes();
-    doneTo('pause', 'admin.vm.Pause', rows);
-    doneTo('unpause', 'admin.vm.Unpause', rows);
+    for (const [action, method] of [
+      ['pause', 'admin.vm.Pause'],
+      ['unpause', 'admin.vm.Unpause'],
+    ]) {
+      // Where a change was refused over the restart, the one that undoes it reaches qubesd and fails there.
+      const asked = (end: string): number => ends[`${action}: ${end}`] ?? 0;
+      const wanted = asked('ok') + asked('{"ok":false,"error":"action failed"}');
+      const count = rows.filter(([each]) => each === method).length;
+      assert.equal(count, wanted, `${method} reached qubesd ${count} times; ${JSON.stringify(ends)}`);
+    }
 
     assert.match(read('/etc/qubes/policy.d/32-qmcp.policy'), /^## Second release\./);
     assert.match(read('/etc/qubes/policy.d/32-qmcp.policy.rpmsave'), /# mine\n$/);
@@ -365,6 +418,16 @@ const story = async (machine: Machine, person: Person): Promise<void> => {
     assert.equal(await machine.run(['systemctl', '--user', ...units], session), '');
     const processes = await asRoot('sh', '-c', 'cat /proc/[0-9]*/cmdline | tr "\\0" " "');
     assert.doesNotMatch(processes, /qmcp-(brokerd|confirm)/);
+  });
+
+  await step('and the implementation before can be put back as it was', async () => {
+    await asRoot('node', `${INSIDE}/qmcpctl.mjs`, 'migrate', '--back');
+    const now = await files();
+    assert.deepEqual(
+      theirs.filter((path) => !now.includes(path)),
+      [],
+    );
+    assert.equal(await property('qmcp-tombstone-reaper.timer', 'ActiveState'), 'active');
   });
 };
 
