@@ -19,7 +19,10 @@ export interface Principal {
 
 /** As in tags, so that no character of it is lost there, and short enough for a line of the question. */
 const NAME = /^[a-z][a-z0-9-]{0,30}$/;
-export const isPrincipalName = (text: unknown): text is string => typeof text === 'string' && NAME.test(text);
+/** Whom the journal calls so is no principal. */
+const RESERVED: ReadonlySet<string> = new Set(['operator', 'unknown']);
+export const isPrincipalName = (text: unknown): text is string =>
+  typeof text === 'string' && NAME.test(text) && !RESERVED.has(text);
 
 /** `NAME.json` -> NAME; null for any other file name. */
 export const nameOfFile = (file: string): string | null => {

@@ -198,7 +198,9 @@ const found = (file: string, { source }: Seen): Principal | Wrong => {
   const name = nameOfFile(file);
   const wrong = (sentence: string): Wrong => ({ sentence, mayBeUnsigned: true });
   if (name === null)
-    return wrong('The name of the file must be that of the principal: a-z, 0-9 and dashes, then .json.');
+    return wrong(
+      'The name of the file must be that of the principal: a-z, 0-9 and dashes, then .json; not operator or unknown.',
+    );
   if (source.kind === 'absent') return wrong('It was there a moment ago.');
   return source.kind === 'text' ? parsePrincipal(name, source.text) : wrong(`It cannot be read: it ${source.why}.`);
 };

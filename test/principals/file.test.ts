@@ -27,7 +27,7 @@ test('names are short, of few characters, and what a file is called', () => {
     expect(isPrincipalName(name)).toBe(true);
     expect(nameOfFile(`${name}.json`)).toBe(name);
   }
-  for (const name of ['', '-a', '2a', 'Web', 'we_b', 'we.b', 'wéb', 'a'.repeat(32), 'web\n']) {
+  for (const name of ['', '-a', '2a', 'Web', 'we_b', 'we.b', 'wéb', 'a'.repeat(32), 'web\n', 'operator', 'unknown']) {
     expect(isPrincipalName(name)).toBe(false);
     expect(nameOfFile(`${name}.json`)).toBeNull();
   }
