@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:f
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, test } from 'vitest';
 import type { Tools } from '../daemon/qubesadmin/tool.ts';
 import { notifierIn, passedSocket, reportReady, watchdogMs } from '../daemon/systemd.ts';
@@ -148,8 +149,8 @@ describe('the built daemon under systemd', () => {
     });
     const lines: string[] = [];
     let heard = (): void => {};
-    systemd.stdout.on('data', (chunk) => {
-      lines.push(...`${chunk}`.split('\n').filter(Boolean));
+    createInterface({ input: systemd.stdout }).on('line', (line) => {
+      lines.push(line);
       heard();
     });
     const until = async (word: string, times = 1): Promise<void> => {
