@@ -51,8 +51,8 @@ readonly apt_screen='xvfb xauth openbox xdotool imagemagick x11-utils dbus dbus-
 readonly dnf_screen='xorg-x11-server-Xvfb xorg-x11-xauth openbox xdotool ImageMagick xprop xwininfo xdpyinfo dbus-daemon dbus-x11 google-noto-sans-fonts adwaita-icon-theme xorg-x11-server-Xephyr python3-gobject-base python3-xlib spin'
 # What packs the RPM, what its tests look at it with, and what boots a machine to install it on.
 readonly apt_rpm='rpm cpio' dnf_rpm='rpm-build cpio'
-readonly apt_rpm_tests='rpm2cpio rpmlint createrepo-c dnf systemd' dnf_rpm_tests='rpmlint createrepo_c dnf systemd'
-readonly apt_machine='rpm2cpio debootstrap systemd-container' dnf_machine='debootstrap systemd-container'
+readonly apt_rpm_tests='rpm2cpio rpmlint createrepo-c dnf systemd gpg gpg-agent' dnf_rpm_tests='rpmlint createrepo_c dnf systemd gnupg2 rpm-sign'
+readonly apt_machine='rpm2cpio createrepo-c debootstrap systemd-container' dnf_machine='createrepo_c debootstrap systemd-container'
 
 # missing_apt PACKAGE... and missing_dnf PACKAGE...: those that are not installed.
 missing_apt() {
@@ -85,7 +85,7 @@ system_packages() {
   else
     return 0 # Neither: building node-gtk says what is missing.
   fi
-  case $command in build | check | rpm | install) screen='' ;; esac
+  case $command in build | check | rpm) screen='' ;; esac
   case $command:$manager in
     rpm:apt) rpm=$apt_rpm ;;
     rpm:dnf) rpm=$dnf_rpm ;;

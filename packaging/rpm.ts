@@ -1,6 +1,6 @@
 /**
- * `npm run rpm`: makes build/rpm/qmcp-broker-<version>-<rel>.x86_64.rpm and SHA256SUMS beside it. The same sources, lockfile and
- * rpm give the same bytes, in whatever directory.
+ * `npm run rpm`: makes build/rpm/qmcp-broker-<version>-<rel>.x86_64.rpm and its checksums beside it. The same sources, lockfile
+ * and rpm give the same bytes, in whatever directory.
  *
  *   node packaging/rpm.ts [--out DIR] [--sources]
  *
@@ -55,6 +55,17 @@ export const buildRpm = async (out: string): Promise<Built> => {
     .update(await readFile(rpm))
     .digest('hex');
   await writeFile(join(out, 'SHA256SUMS'), `${sha256}  ${file}\n`);
+  // A signature changes the file but not this, by which a signed package can be compared with one's own build.
+  const { stdout: header } = await execa('rpm', [
+    '-qp',
+    '--dbpath',
+    out,
+    '--nosignature',
+    '--qf',
+    '%{SHA256HEADER}',
+    rpm,
+  ]);
+  await writeFile(join(out, 'HEADER-SHA256'), `${header}  ${file}\n`);
   return { rpm, sha256, log };
 };
 

@@ -1,5 +1,5 @@
 // The package as `npm run rpm` builds it, built once for all of these; the installed machine is test/install.
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -50,6 +50,49 @@ test(
 test('the checksum beside the package is its own', async () => {
   const { stdout } = await execa('sha256sum', ['--check', 'SHA256SUMS'], { cwd: dirname(rpm) });
   expect(stdout).toBe(`${RPM}: OK`);
+});
+
+describe('signing', () => {
+  const sign = (...words: string[]) =>
+    execa('packaging/sign.sh', words, { cwd: PROJECT, env: { GNUPGHOME: join(place, 'gnupg') }, reject: false });
+  beforeAll(async () => {
+    await mkdir(join(place, 'gnupg'), { mode: 0o700 });
+    const make = [
+      '--batch',
+      '--passphrase',
+      '',
+      '--quick-generate-key',
+      'Release <release@example.org>',
+      'ed25519',
+      'sign',
+    ];
+    await execa('gpg', make, { env: { GNUPGHOME: join(place, 'gnupg') } });
+  });
+  afterAll(() => execa('gpgconf', ['--kill', 'all'], { env: { GNUPGHOME: join(place, 'gnupg') } }));
+
+  it('gives a package that the public key beside it verifies, with the same header as the one that was built', async () => {
+    const { exitCode, stdout } = await sign('release@example.org', rpm, join(place, 'signed'));
+    expect(exitCode).toBe(0);
+    const header = await readFile(join(place, 'built/HEADER-SHA256'), 'utf8');
+    expect(stdout).toContain(`Header SHA-256 ${header.split(' ')[0]}`);
+    const database = ['--dbpath', join(place, 'signed/db')];
+    await execa('rpmkeys', [...database, '--import', join(place, 'signed/RPM-GPG-KEY-qmcp-broker')]);
+    const checked = await execa('rpmkeys', [...database, '--checksig', join(place, 'signed', RPM)]);
+    expect(checked.stdout).toMatch(/: digests signatures OK$/);
+  });
+
+  it('leaves nothing behind when the key is not there', async () => {
+    const { exitCode } = await sign('nobody@example.org', rpm, join(place, 'unsigned'));
+    expect(exitCode).not.toBe(0);
+    expect(await readdir(join(place, 'unsigned'))).not.toContain(RPM);
+  });
+
+  it('replaces nothing', async () => {
+    await sign('release@example.org', rpm, join(place, 'once'));
+    const { exitCode, stderr } = await sign('release@example.org', rpm, join(place, 'once'));
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain('is there already');
+  });
 });
 
 test('rpmlint finds nothing that has no reason', async () => {
