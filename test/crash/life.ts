@@ -1,0 +1,151 @@
+// One life of a broker, from its start until it is killed or done: real stations over files in memory, a simulated world and
+// a dialog's stand-in, wired as the daemon wires them. The next life begins on what the last one left.
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { Broker } from '../../daemon/broker.ts';
+import { Nonces } from '../../daemon/confirm/nonces.ts';
+import { Restraint } from '../../daemon/confirm/restraint.ts';
+import { FleetView } from '../../daemon/fleet/view.ts';
+import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
+import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
+import { UndoStore } from '../../daemon/journal/undo-store.ts';
+import type { QubeName } from '../../daemon/names.ts';
+import { Ledger } from '../../daemon/principals/ledger.ts';
+import { Principals } from '../../daemon/principals/principals.ts';
+import { Registry } from '../../daemon/principals/registry.ts';
+import type { Reply } from '../../daemon/qrexec/door.ts';
+import { type Admin, adminOver } from '../../daemon/qubesadmin/admin.ts';
+import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
+import type { Tools } from '../../daemon/qubesadmin/tool.ts';
+import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
+import { type Settled, startSettling } from '../../daemon/services/debris.ts';
+import type { SettingsReader } from '../../daemon/settings/open.ts';
+import { isStateChanging } from '../qubesd/methods.ts';
+import type { World } from '../qubesd/world.ts';
+import type { Gate } from './gate.ts';
+import { callTo, eventsOf } from './world-admin.ts';
+
+export const NOW = 1_800_000_000_000;
+
+/** What outlives a broker. */
+export interface Outside {
+  /** Holds etc, run, state and log; only etc and run have anything in them. */
+  readonly root: string;
+  readonly settings: SettingsReader;
+  readonly world: World;
+  /** As the broker uses them, with gates or faults of the test's. */
+  readonly files: JournalFiles;
+  readonly gate: Gate;
+  /** Runs right before a call or a tool changes anything. */
+  readonly onEffect: (what: string, uuids: readonly string[]) => void;
+}
+
+export interface Life {
+  readonly broker: Broker;
+  readonly journal: Journal;
+  readonly undo: UndoStore;
+  readonly admin: Admin;
+  /** What became of what earlier lives left, as far as it is known by now. */
+  readonly settled: readonly Settled[];
+  /** What nobody planned. */
+  readonly unplanned: readonly unknown[];
+  readonly notices: readonly string[];
+  call(service: string, request: object, argument?: string): Promise<Reply>;
+  /** Lets go of timers and of the world. Whatever was open is refused; of a killed life nothing gets anywhere. */
+  end(): void;
+}
+
+/** Starts a broker on what is there, and has it look into what was left. */
+export const begin = async (outside: Outside): Promise<Life> => {
+  const { root, settings, world, files, gate, onEffect } = outside;
+  const now = (): number => NOW;
+  const monotonicMs = (): number => performance.now();
+  const unplanned: unknown[] = [];
+  const notices: string[] = [];
+  const stopping = new AbortController();
+
+  const { journal, unfinished } = await openJournal({
+    dir: join(root, 'log'),
+    now,
+    monotonicMs,
+    bootId: 'test',
+    files,
+  });
+  const undo = await UndoStore.open({ dir: join(root, 'state'), now, files });
+  journal.note({ type: 'start', version: 'test', unfinished: unfinished.length });
+
+  const uuidOf = ({ dest }: AdminRequest): string[] => (dest !== 'dom0' && 'uuid' in dest ? [dest.uuid] : []);
+  const call: AdminCall = (request) =>
+    gate.pass(`${request.method} ${request.arg ?? ''}`, async () => {
+      if (isStateChanging(request.method)) onEffect(request.method, uuidOf(request));
+      return callTo(world, request);
+    });
+  const admin = adminOver(call);
+  const fleet = new FleetView(admin);
+  const endEvents = eventsOf(world, fleet);
+  const broker = new Broker({
+    call,
+    admin,
+    tools: gatedTools(outside),
+    fleet,
+    settings,
+    principals: new Principals({
+      registry: new Registry(join(root, 'etc')),
+      ledger: new Ledger(join(root, 'state'), { complain: (sentence) => notices.push(sentence) }),
+      now,
+    }),
+    journal,
+    undo,
+    nonces: new Nonces(randomBytes, monotonicMs),
+    restraint: new Restraint(join(root, 'state'), monotonicMs),
+    restrained: (sentence) => notices.push(sentence),
+    socket: join(root, 'run', 'confirm.sock'),
+    key: () => settings.current().confirmKey,
+    stopping: stopping.signal,
+    now,
+    monotonicMs,
+    randomBytes,
+    unplanned: (error) => unplanned.push(error),
+    notice: (sentence) => notices.push(sentence),
+    pause: () => new Promise((resolve) => setImmediate(resolve)),
+  });
+
+  const settled: Settled[] = [];
+  await startSettling({
+    unfinished,
+    admin,
+    journal,
+    undo,
+    alone: broker.betweenCreations,
+    after: () => {},
+    report: (each) => settled.push(each),
+  });
+  return {
+    broker,
+    journal,
+    undo,
+    admin,
+    settled,
+    unplanned,
+    notices,
+    call: async (service, request, argument = '') =>
+      broker.handle({ service, argument, source: 'mcp-control' as QubeName, body: { json: request } }),
+    end: () => {
+      endEvents();
+      stopping.abort();
+    },
+  };
+};
+
+/** qvm-device, which attaches what it is told to. */
+const gatedTools = ({ world, gate, onEffect }: Outside): Tools => ({
+  has: (name) => gate.pass(`look for ${name}`, async () => true),
+  run: (name, [devclass, verb, frontend = '', port = '']) =>
+    gate.pass(`${name} ${verb}`, async () => {
+      const [backend = ''] = port.split(':');
+      onEffect(name, [world.qube(frontend).uuid, world.qube(backend).uuid]);
+      world.qube(frontend).devices.set(`${devclass}.Attached`, [port]);
+      world.emit(frontend, `device-attach:${devclass}`, { device: port, options: '{}' });
+      return { kind: 'done' };
+    }),
+});

@@ -1,0 +1,186 @@
+// The calls that a broker is killed in: one of each kind of effect.
+import type { ControlParts } from '../../daemon/control/parts.ts';
+import { controlOver } from '../../daemon/control/verbs.ts';
+import type { Finding } from '../../daemon/journal/record.ts';
+import { QUIET } from '../broker/daemon.ts';
+import type { FleetSpec } from '../qubesd/fleet.ts';
+import type { World } from '../qubesd/world.ts';
+import { CREATIONS, FILES as CREATIONS_FILES, FLEET as CREATIONS_FLEET } from '../services/creations.ts';
+import { type Life, NOW } from './life.ts';
+
+/** Where the world is after a crash, by the states it goes through when nothing happens. */
+export type Position = 'before' | 'between' | 'after';
+
+export interface Scenario {
+  readonly title: string;
+  readonly operatorFiles: Readonly<Record<string, string>>;
+  /** What has happened before the life in which it is killed. */
+  readonly earlier?: (life: Life) => Promise<unknown>;
+  /** Makes the call. Gives the reply, or what an operator's verb says. */
+  readonly run: (life: Life) => Promise<{ readonly ok: boolean }>;
+  /** The service of its intent. */
+  readonly service: string;
+  /** Whether somebody has to say yes. */
+  readonly asked: boolean;
+  /** Whether it can be undone, and so has to be kept before it is done. */
+  readonly undoable: boolean;
+  /** All that it made is taken away at the next start unless it is whole. */
+  readonly isCreation: boolean;
+  /** What a start may find of it. The truth where that can be told at all. */
+  readonly findings: Readonly<Record<Position, readonly Finding['finding'][]>>;
+}
+
+const idle = {
+  tags: ['ai-managed', 'ai-full', 'qmcp-owner_x', 'mine'],
+  props: { template: 'ai-debian', netvm: 'ai-router', label: 'blue' },
+  features: { 'menu-items': 'a.desktop' },
+  firewall: 'action=accept dsthost=example.com comment=mine\naction=drop\n',
+};
+export const FLEET: FleetSpec = {
+  ...CREATIONS_FLEET,
+  qubes: { ...CREATIONS_FLEET.qubes, 'ai-idle': idle, 'ai-other': { ...idle, devices: { 'block.Available': [] } } },
+};
+
+/** All there is to a world, without what differs from one run to the next. */
+export const textOf = (world: World): string =>
+  JSON.stringify(
+    world.sorted().map(({ name, klass, state, tags, props, features, volumes, devices, firewall }) => ({
+      name: name.replace(/^disp\d+$/, 'disp'),
+      ...{ klass, state, firewall },
+      tags: [...tags].sort(),
+      props: [...props].sort(),
+      features: [...features].sort(),
+      volumes: [...volumes].sort(),
+      devices: [...devices],
+    })),
+  );
+
+const TRUTH = { before: ['not-done'], between: ['half-done'], after: ['done'] } as const;
+const UNASKED = { asked: false, undoable: false, isCreation: false, findings: TRUTH, operatorFiles: QUIET };
+/** The built-in destructive set is asked. */
+const ASKED = {
+  ...UNASKED,
+  asked: true,
+  operatorFiles: { 'pool-cap': '1099511627776\n', 'private-cap': '53687091200\n' },
+};
+const TOMBSTONES = { ...QUIET, tombstones: 'on\n' };
+
+const LIFECYCLE = 'qmcp.LifecycleAIManaged';
+const SET = 'qmcp.SetPropertyAIManaged';
+const calls = (service: string, request: object) => ({ service, run: (life: Life) => life.call(service, request) });
+const label = { name: 'ai-idle', property: 'label', value: 'red' };
+const removal = { name: 'ai-idle', action: 'remove' };
+
+/** Prepares and commits; the nonce is kept, to be tried again. */
+const runsPlan = (steps: readonly (readonly [service: string, request: object])[]) => ({
+  service: 'qmcp.Commit',
+  run: async (life: Life) => {
+    const plan = { calls: steps.map(([service, request]) => ({ service, request })) };
+    const prepared = await life.call('qmcp.Prepare', plan);
+    if (!('nonce' in prepared)) return prepared;
+    const { nonce } = prepared as unknown as { nonce: string };
+    PLAN_NONCES.set(life, nonce);
+    const committed = await life.call('qmcp.Commit', {}, nonce);
+    return { ...committed, ok: committed.ok && 'state' in committed && committed.state === 'done' };
+  },
+});
+export const PLAN_NONCES = new WeakMap<Life, string>();
+/** Which of the steps that have no outcome were done is told by their own findings. */
+const OF_PLAN = {
+  before: ['not-done', 'unknown'],
+  between: ['half-done', 'unknown'],
+  after: ['done', 'half-done'],
+} as const;
+
+/** Through the operator's verb. */
+export const undo = async (life: Life, seq: number) => {
+  const { broker, journal, undo, admin } = life;
+  const parts = { broker, journal, undo, admin, fleet: { changed: () => {} }, now: () => NOW, monotonicMs: () => 0 };
+  const control = controlOver(parts as unknown as ControlParts);
+  return control({ v: 1, verb: 'undo', args: { seq, dry_run: false } });
+};
+const undoesFirst = {
+  service: 'qmcpctl',
+  run: (life: Life) => undo(life, life.undo.list()[0]?.seq ?? 0),
+};
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    title: 'a start',
+    ...UNASKED,
+    ...calls(LIFECYCLE, { name: 'ai-idle', action: 'start' }),
+    findings: { ...TRUTH, between: ['unknown'] },
+  },
+  { title: 'a removal that is asked', ...ASKED, ...calls(LIFECYCLE, removal) },
+  {
+    title: 'a removal that leaves a tombstone',
+    ...UNASKED,
+    ...calls(LIFECYCLE, removal),
+    operatorFiles: TOMBSTONES,
+    undoable: true,
+    // It is out of reach as soon as the umbrella is gone.
+    findings: { ...TRUTH, between: ['half-done', 'done'] },
+  },
+  { title: 'a property', ...UNASKED, ...calls(SET, label), undoable: true },
+  {
+    title: 'a feature',
+    ...UNASKED,
+    ...calls('qmcp.SetFeatureAIManaged', { name: 'ai-idle', feature: 'menu-items', value: 'b.desktop' }),
+    undoable: true,
+  },
+  {
+    title: 'a firewall that is asked',
+    ...ASKED,
+    ...calls('qmcp.SetFirewallAIManaged', { name: 'ai-idle', rules: ['action=drop'] }),
+    undoable: true,
+  },
+  ...CREATIONS.map(({ title, service, request }) => ({
+    title,
+    ...UNASKED,
+    ...calls(service, request),
+    operatorFiles: CREATIONS_FILES,
+    isCreation: true,
+  })),
+  {
+    title: 'an attachment',
+    ...UNASKED,
+    ...calls('qmcp.AttachDeviceAIManaged', {
+      ...{ device_class: 'block', backend: 'ai-other', device_id: 'sda', frontend: 'ai-idle' },
+    }),
+    findings: { before: ['unknown'], between: [], after: ['unknown'] },
+  },
+  {
+    title: 'a plan of three steps that is asked',
+    ...ASKED,
+    ...runsPlan([
+      [SET, label],
+      [LIFECYCLE, { name: 'ai-idle', action: 'start' }],
+      [LIFECYCLE, { name: 'ai-other', action: 'remove' }],
+    ]),
+    findings: OF_PLAN,
+  },
+  {
+    title: 'a plan that creates',
+    ...UNASKED,
+    ...runsPlan([
+      ['qmcp.SpawnAIManagedQube', { name: 'ai-new', template: 'ai-debian' }],
+      [SET, { ...label, name: 'ai-new' }],
+      [LIFECYCLE, { name: 'ai-new', action: 'start' }],
+    ]),
+    findings: OF_PLAN,
+  },
+  {
+    title: 'an undo of a property',
+    ...UNASKED,
+    earlier: (life) => life.call(SET, label),
+    ...undoesFirst,
+    undoable: true,
+  },
+  {
+    title: 'an undo of a removal',
+    ...UNASKED,
+    operatorFiles: TOMBSTONES,
+    earlier: (life) => life.call(LIFECYCLE, removal),
+    ...undoesFirst,
+  },
+];
