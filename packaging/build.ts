@@ -7,6 +7,7 @@ import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/prom
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build as esbuild, formatMessages, type Metafile } from 'esbuild';
+import { manual } from './manual.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -40,12 +41,13 @@ const optionsFor = ({ entry, outfile, format, external }: Bundle): BuildOptions 
 });
 
 /**
- * Writes every bundle and dist/LICENSES.txt; files whose bytes are already right stay untouched.
+ * Writes every bundle, dist/LICENSES.txt, and the manual (manual.ts); files whose bytes are already right stay untouched.
  * Gives esbuild's account of what went into each, in the order of `bundles`. Throws when one cannot be built.
  */
 export const build = async (): Promise<Metafile[]> => {
   const metafiles = await Promise.all(bundles.map(bundleInto));
   await writeIfChanged('dist/LICENSES.txt', await licensesOf(metafiles), 0o644);
+  for (const [name, text] of manual()) await writeIfChanged(`dist/${name}`, text, 0o644);
   return metafiles;
 };
 

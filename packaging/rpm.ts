@@ -2,8 +2,9 @@
  * `npm run rpm`: makes build/rpm/qmcp-broker-<version>-<rel>.x86_64.rpm and its checksums beside it. The same sources, lockfile
  * and rpm give the same bytes, in whatever directory.
  *
- *   node packaging/rpm.ts [--out DIR] [--sources]
+ *   node packaging/rpm.ts [--out DIR] [--compile | --sources]
  *
+ * --compile takes nothing that was built here before: node-gtk is compiled once more, as a builder without network does.
  * --sources makes only what Qubes builder wants to download: node_modules without anything that was built here.
  * SOURCE_DATE_EPOCH (seconds since 1970) is the time that everything inside bears; by default that of the last commit.
  */
@@ -36,14 +37,17 @@ export interface Built {
   readonly log: string;
 }
 
+/** node-gtk's binding in the archive of node_modules. */
+type Binding = 'as built here' | 'left out';
+
 /** Builds the package below `out`, which is emptied first. Rejects with what rpmbuild said when it fails. */
-export const buildRpm = async (out: string): Promise<Built> => {
+export const buildRpm = async (out: string, binding: Binding = 'as built here'): Promise<Built> => {
   const { version, rel, time } = await release();
   const [top, sources] = [join(out, 'rpmbuild'), join(out, 'rpmbuild/SOURCES')];
   await rm(out, { recursive: true, force: true });
   await mkdir(sources, { recursive: true });
   await archiveSources(join(sources, `${NAME}-${version}.tar.gz`), `${NAME}-${version}`, time);
-  await archiveVendor(join(sources, `${NAME}-vendor-${version}.tar.gz`), time, 'as built here');
+  await archiveVendor(join(sources, `${NAME}-vendor-${version}.tar.gz`), time, binding);
   const spec = join(top, `${NAME}.spec`);
   await writeFile(spec, await specText(version, rel, time));
   const log = await rpmbuild(top, spec, time);
@@ -91,7 +95,7 @@ const archiveSources = async (file: string, top: string, time: number): Promise<
 };
 
 /** The packages of the lockfile that are needed at run time, to build node-gtk, or to bundle. */
-const archiveVendor = async (file: string, time: number, binding: 'as built here' | 'left out'): Promise<void> => {
+const archiveVendor = async (file: string, time: number, binding: Binding): Promise<void> => {
   const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, { dev?: boolean }>;
   };
@@ -149,11 +153,15 @@ const rpmbuild = async (top: string, spec: string, time: number): Promise<string
 
 const main = async (): Promise<void> => {
   process.umask(0o022);
-  const options = { out: { type: 'string', default: join(root, 'build/rpm') }, sources: { type: 'boolean' } } as const;
+  const options = {
+    out: { type: 'string', default: join(root, 'build/rpm') },
+    compile: { type: 'boolean' },
+    sources: { type: 'boolean' },
+  } as const;
   const { values } = parseArgs({ options });
   const out = resolve(values.out);
   if (!values.sources) {
-    const { rpm, sha256 } = await buildRpm(out);
+    const { rpm, sha256 } = await buildRpm(out, values.compile ? 'left out' : 'as built here');
     console.log(`${rpm}\nSHA-256 ${sha256}`);
     return;
   }

@@ -226,6 +226,7 @@ const blank = (
   source,
   principal: 'principal' in caller ? caller.principal : 'unknown',
   decided_by: 'broker',
+  ceiling: ('limits' in caller && caller.limits?.ceiling) || null,
   qubes: [],
   settings: {
     tier_default: tierDefault,

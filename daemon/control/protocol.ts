@@ -108,6 +108,8 @@ export const explanation = z.object({
   verdict: z.enum(['allow', 'ask', 'refuse']),
   rule: z.string(),
   decided_by: z.enum(['broker', 'policy']),
+  /** The highest tier that counts for the principal; null where it has no ceiling. */
+  ceiling: z.enum(['ro', 'exec', 'net', 'full']).nullable(),
   /** The facts it was decided by. */
   qubes: z.array(
     z.object({

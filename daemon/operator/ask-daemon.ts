@@ -8,7 +8,7 @@ import { type Answer, answer, hello, MAX_ANSWER_BYTES, PROTOCOL } from '../contr
 import { type Io, printable, Refusal } from './command.ts';
 
 /** The daemon answers this out of its memory. */
-const HELLO_MS = 1_500;
+const HELLO_MS = 1_000;
 /** Longer than the daemon itself takes to give up (control/socket.ts). */
 const WORK_MS = 160_000;
 

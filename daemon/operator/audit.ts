@@ -4,7 +4,7 @@ import { auditExport, auditShow, auditTail } from './audit-show.ts';
 import { auditVerify } from './audit-verify.ts';
 import { group } from './command.ts';
 
-export const audit = group('qmcpctl audit', 'Reads and checks the journal of what happened.', {
+export const audit = group('qmcpctl audit', 'read, check and export the journal of what happened', {
   tail: auditTail,
   show: auditShow,
   verify: auditVerify,

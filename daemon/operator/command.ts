@@ -146,9 +146,15 @@ export function group(name: string, summary: string, verbs: Readonly<Record<stri
 }
 
 const unknownVerb = (name: string, verb: string, verbs: readonly string[]): string => {
-  const near = verbs.find((each) => distance(each, verb) <= 2);
-  const guess = near === undefined ? '' : ` Did you mean ${near}?`;
+  const near = nearest(verb, verbs, 2);
+  const guess = near === null ? '' : ` Did you mean ${near}?`;
   return `There is no verb "${printable(verb.slice(0, 40))}".${guess} See "${name} --help".`;
+};
+
+/** The word that is most like the text, if any is so like it. */
+export const nearest = <W extends string>(text: string, words: readonly W[], most: number): W | null => {
+  const [best] = words.map((word) => ({ word, by: distance(word, text) })).sort((a, b) => a.by - b.by);
+  return best !== undefined && best.by <= most ? best.word : null;
 };
 
 /** How many characters to put in, leave out or exchange to make one of the other; of long words only whether they are equal. */

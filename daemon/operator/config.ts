@@ -9,7 +9,7 @@ import { complaintText } from '../settings/settings.ts';
 import { backupsIn } from './change/backups.ts';
 import { backupsOf, type Change } from './change/change.ts';
 import { realDisk } from './change/disk.ts';
-import { DONE, distance, FAILED, group, type Io, oneOperand, printable, Refusal, UsageError, verb } from './command.ts';
+import { DONE, FAILED, group, type Io, nearest, oneOperand, printable, Refusal, UsageError, verb } from './command.ts';
 import { JSON_OPTION } from './places.ts';
 import { digitsOf } from './quantities.ts';
 import { SETTING_WORDS } from './settings-words.ts';
@@ -212,7 +212,7 @@ const refuseMode = (name: FileName): void => {
 const settingName = (text: string): FileName => {
   const name = FILE_NAMES.find((each) => each === text);
   if (name !== undefined) return name;
-  const near = FILE_NAMES.find((each) => distance(each, text) <= 3);
+  const near = nearest(text, FILE_NAMES, 3);
   const guess = near ? `Did you mean ${near}?` : `There are: ${settable()}.`;
   throw new UsageError(`There is no setting "${printable(text.slice(0, 40))}". ${guess}`);
 };
@@ -279,7 +279,7 @@ const isOurs = (path: string, { etc, policy }: Where): boolean =>
     path.startsWith(`${etc}/principals/`) ? path.slice(`${etc}/principals/`.length) : '',
   );
 
-export const config = group('qmcpctl config', 'Shows and writes the settings in /etc/qmcp.', {
+export const config = group('qmcpctl config', 'show, write and restore the settings in /etc/qmcp', {
   list,
   get,
   set,

@@ -48,7 +48,7 @@ export const explain = verb(
       ],
     ],
     json:
-      '{"service", "action", "source", "principal", "verdict": "allow" or "ask" or "refuse", "rule": text,\n' +
+      '{"service", "action", "source", "principal", "ceiling": tier or null, "verdict": "allow" or "ask" or "refuse", "rule": text,\n' +
       ' "decided_by": "broker" or "policy",\n' +
       ' "qubes": [{"role", "name", "uuid", "klass", "state", "tags": [tag] or null, "tier", "guarded": bool}],\n' +
       ' "settings": {"tier_default", "enforce_mode", "consent_policy"},\n' +
@@ -91,17 +91,15 @@ const UNASKED: Readonly<Record<string, string>> = {
 };
 
 const textOf = (explained: Explanation, body: string, io: Io): string => {
-  const { verdict, rule, qubes, question, unasked, reply, settings, decided_by } = explained;
+  const { verdict, rule, qubes, question, unasked, reply, settings, decided_by, ceiling } = explained;
   const words = wordsOf(rule);
   const by = explained.principal === 'unknown' ? '' : `, principal ${explained.principal}`;
   const sentences = [
-    `${toned(VERDICTS[verdict], TONES[verdict], io)}  rule ${printable(rule)}${words === null ? '' : `: ${words.means}.`}`,
+    `${toned(VERDICTS[verdict], TONES[verdict], io)}, by the rule ${printable(rule)}${words === null ? '' : `: ${words.means}`}.`,
     ...(decided_by === 'policy'
       ? ['The qrexec policy decides this service, by the same tags; see 32-qmcp.policy.']
       : []),
-    ...(words?.mend && verdict !== 'allow'
-      ? [`What you can do: ${words.mend.replaceAll('QUBE', nameFor(rule, explained))}`]
-      : []),
+    ...(verdict === 'allow' ? [] : adviceOn(explained)),
   ];
   const facts = qubes.map(({ role, name, klass, state, tier, guarded, tags }) => [
     role,
@@ -117,6 +115,7 @@ const textOf = (explained: Explanation, body: string, io: Io): string => {
     ...(facts.length > 0
       ? ['', tableOf(['ROLE', 'QUBE', 'KLASS', 'STATE', 'TIER', 'GUARDED'], facts, io).trimEnd()]
       : []),
+    ...(ceiling === null ? [] : [`Ceiling of the principal: ${ceiling}`]),
     `Settings: tier-default ${settings.tier_default}, enforce-mode ${settings.enforce_mode}, consent-policy ${settings.consent_policy}`,
     ...(question === null ? [] : ['', 'The question:', ...question.lines.flatMap((line) => indented(printable(line)))]),
     ...(question?.type_to_confirm ? [`  To allow it, ${printable(question.type_to_confirm)} has to be typed.`] : []),
@@ -129,6 +128,19 @@ const textOf = (explained: Explanation, body: string, io: Io): string => {
 
 const indented = (line: string): string[] => wrapped(line, 77).map((each) => `  ${each}`);
 
-/** Whom the advice is about: the source where that is held back, else the first qube of the call. */
-const nameFor = (rule: string, { source, qubes }: Explanation): string =>
-  rule === 'frozen' ? source : (qubes[0]?.name ?? 'QUBE');
+/** What the operator can do, about the qube that it hangs on. */
+const adviceOn = ({ rule, source, principal, qubes, ceiling }: Explanation): string[] => {
+  const mend = wordsOf(rule)?.mend;
+  if (!mend) return [];
+  const [, needed] = /^insufficient:(.+)$/.exec(rule) ?? [];
+  const below = (tier: string | null): boolean =>
+    tier !== null && TIERS.indexOf(tier) < TIERS.indexOf(needed ?? 'read');
+  if (needed !== undefined && below(ceiling) && !qubes.some(({ tier }) => below(tier))) {
+    return [`What you can do: raise the ceiling in the file of the principal ${printable(principal)}.`];
+  }
+  const about = rule === 'frozen' ? source : (qubes.find(({ tier }) => below(tier)) ?? qubes[0])?.name;
+  return [`What you can do: ${mend.replaceAll('QUBE', about ?? 'QUBE')}.`];
+};
+
+/** By their capabilities: `ro` can `read`. */
+const TIERS: readonly string[] = ['read', 'exec', 'net', 'full'];

@@ -24,7 +24,8 @@ export function verbHelp({ name, operands, about, options, examples, json, exits
 
 export const groupHelp = (name: string, summary: string, verbs: Readonly<Record<string, Command>>): string => {
   const rows = Object.entries(verbs).map(([verb, command]) => [verb, command.summary] as const);
-  return `Usage: ${name} VERB [...]\n\n${summary}\n\n${listed(rows)}\n\n"${name} VERB --help" tells more.\n`;
+  const sentence = `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
+  return `Usage: ${name} VERB [...]\n\n${sentence}\n\n${listed(rows)}\n\n"${name} VERB --help" tells more.\n`;
 };
 
 export const exitSentence = ([done, failed]: readonly [string, string]): string =>

@@ -9,7 +9,7 @@ export interface RuleWords {
 }
 
 const tier = (capability: string, tag: string): RuleWords => ({
-  means: `a qube of the call has a tier below ${capability}`,
+  means: `a qube of the call has a tier below ${capability}, or the principal has such a ceiling`,
   mend: `give it the tier, if agents should have it: qmcpctl tier set QUBE ${tag}`,
 });
 
@@ -29,7 +29,7 @@ const RULES: Readonly<Record<string, RuleWords>> = {
   },
   'consent-policy': {
     means: 'the action is one that is asked',
-    mend: 'to choose what is asked: qmcpctl config set consent-policy SERVICE:ACTION...',
+    mend: 'to choose what is asked: qmcpctl config set consent-policy',
   },
   'outside-umbrella': {
     means: 'a qube of the call is not tagged ai-managed',

@@ -131,4 +131,4 @@ const doneText = ({ name, tier, effective, added, removed }: ReturnType<typeof t
 /** Whether the qube is one that was removed and not destroyed yet. */
 export const isTombstone = ({ tags }: Pick<FleetQube, 'tags'>): boolean => [...(tags ?? [])].some(isTombstoneMarker);
 
-export const tier = group('qmcpctl tier', 'Shows and sets how much agents may do with each qube.', { show, set });
+export const tier = group('qmcpctl tier', 'show and set how much agents may do with each qube', { show, set });

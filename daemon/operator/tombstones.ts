@@ -125,7 +125,7 @@ const reap = verb(
   },
 );
 
-export const tombstones = group('qmcpctl tombstones', 'Removed qubes, until they are destroyed.', {
+export const tombstones = group('qmcpctl tombstones', 'list, restore or destroy qubes that were removed', {
   list,
   restore,
   reap,

@@ -1,7 +1,7 @@
 // qmcpctl as the operator types it: the built program, beside the built daemon of the test.
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { runCommand } from '../../daemon/operator/command.ts';
+import { type Command, runCommand } from '../../daemon/operator/command.ts';
 import { QMCPCTL } from '../../daemon/operator/verbs.ts';
 import type { Daemon } from '../broker/daemon.ts';
 
@@ -67,3 +67,12 @@ export const verbsOf =
     });
     return { code, out, err, asked };
   };
+
+/** Every verb with the words that it is called by, the groups themselves left out. */
+export const allVerbs = (
+  command: Command = QMCPCTL,
+  path: readonly string[] = [],
+): { path: readonly string[]; command: Command }[] =>
+  command.verbs === undefined
+    ? [{ path, command }]
+    : Object.entries(command.verbs).flatMap(([name, inner]) => allVerbs(inner, [...path, name]));

@@ -5,7 +5,7 @@ import { Registry } from '../../principals/registry.ts';
 import { isManaged } from '../../qube.ts';
 import { FILE_NAMES } from '../../settings/files.ts';
 import { complaintText, type Settings } from '../../settings/settings.ts';
-import { distance, printable } from '../command.ts';
+import { nearest, printable } from '../command.ts';
 import type { FleetQube } from '../fleet.ts';
 import { type Check, error, type Finding, note, warning } from './finding.ts';
 
@@ -47,9 +47,9 @@ const strayFindings = (etc: string): Finding[] => {
   return entriesOf(etc)
     .filter((name) => !known.includes(name) && !KNOWN_OTHERS.has(name) && !name.startsWith('.'))
     .map((name) => {
-      const near = known.find((each) => distance(each, name) <= 3);
+      const near = nearest(name, known, 3);
       const path = `${etc}/${printable(name)}`;
-      return near === undefined
+      return near === null
         ? note(`${path} is no setting, and nobody reads it.`)
         : warning(`${path} is no setting, and nobody reads it. Is ${near} meant?`, `sudo mv ${path} ${etc}/${near}`);
     });
