@@ -67,9 +67,9 @@ test('every control has a name and can be reached by keyboard, and no text is re
   expect(labels.map(({ text }: { text: string }) => text)).toContain('Deny and freeze mcp_control');
 });
 
-test('what is read back are the lines while they are on the screen, and nothing before', async () => {
+test('what is read back are the lines while they are on the screen, and nothing before or while it is hidden', async () => {
   const { next } = inside();
-  expect(await next()).toMatchObject({ hidden: null, lines: REMOVE.lines });
+  expect(await next()).toMatchObject({ before: null, hidden: null, lines: REMOVE.lines });
 });
 
 test('text that a program puts into the entry does not stay there', async () => {

@@ -20,6 +20,9 @@ const window = questionWindow(
   { allow: () => done.allow++, deny: () => done.deny++, freeze: () => done.freeze++ },
   { acceptSynthetic: false, now: () => performance.now() },
 );
+const before = window.readBack();
+window.show();
+window.hide();
 const hidden = window.readBack();
 const problem = window.show();
 if (problem !== null) throw new Error(problem);
@@ -34,6 +37,7 @@ const button = (label: string) => buttons.find((one) => one.getLabel() === label
 
 entry?.setText('ai-work');
 report({
+  before,
   hidden,
   lines: window.readBack(),
   typedByProgram: entry?.getText() ?? null,

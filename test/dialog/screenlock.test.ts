@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { DEAD_MS } from '../../daemon/dialog/deadtime.ts';
 import { stateOfTimeAnswer, stateOfWatchLine } from '../../daemon/dialog/xscreensaver.ts';
 import { Screen } from '../end-to-end/screen.ts';
 import { type Dialog, question, REMOVE, START, startDialog, TARGET } from './asking.ts';
@@ -142,7 +143,7 @@ describe.each([
     expect(await heard).toBe('denied');
   });
 
-  test('a question on the screen goes when that is locked, forgets what was typed, and is dead for a while afterwards', async () => {
+  test('a question on the screen goes when that is locked, and forgets what was typed', async () => {
     const lock = await locker(false);
     const dialog = await dialogUnder(lock);
     const { heard } = dialog.ask(question(REMOVE));
@@ -155,8 +156,9 @@ describe.each([
     lock.unlock();
     const after = await screen.window();
     await after.focus();
-    expect(await after.allowLooksAwake()).toBe(false);
     await after.clickAllow();
+    await new Promise((resolve) => setTimeout(resolve, DEAD_MS + 300));
+    expect(await after.allowLooksAwake()).toBe(false);
     await after.type(TARGET);
     await after.untilAllowIs('awake');
     await after.clickAllow();
@@ -188,6 +190,15 @@ describe('a locker that cannot be asked counts as locked', () => {
     writeFileSync(join(directory, 'no-watch'), '');
     const dialog = await dialogUnder({ env });
     expect(await dialog.ask(question(START, 2)).heard).toBe('nothing');
+  });
+
+  test('but one that is not running need not be watched', async () => {
+    const { env } = await xscreensaver('absent');
+    writeFileSync(join(directory, 'no-watch'), '');
+    const dialog = await dialogUnder({ env });
+    const { heard } = dialog.ask(question(START, 1));
+    await screen.window();
+    expect(await heard).toBe('timeout');
   });
 
   test('an xscreensaver that speaks another language', async () => {

@@ -52,6 +52,14 @@ const otherWindow = async (): Promise<{ id: string; program: ChildProcess }> => 
 const closeByManager = (id: string) =>
   run('/usr/bin/python3', [file('send-event.py'), id, 'close'], { env: screen.env });
 
+/** The middle of the entry is this far above the lower edge of the window, in pixels. */
+const ENTRY_ABOVE = 131;
+
+const clickEntry = async ({ id }: QuestionWindow, mouseButton: 1 | 2 | 3): Promise<void> => {
+  const height = Number(/^HEIGHT=(\d+)$/m.exec(await screen.hands('getwindowgeometry', '--shell', id))?.[1]);
+  await screen.hands('mousemove', '--window', id, '300', String(height - ENTRY_ABOVE), 'click', String(mouseButton));
+};
+
 const complained = (text: string): Promise<void> => expect.poll(() => dialog.complaints.at(-1)).toContain(text);
 
 describe('allowing', () => {
@@ -63,6 +71,16 @@ describe('allowing', () => {
     await window.clickAllow();
     expect(await heard).toBe('approved');
     await window.gone();
+  });
+
+  test('can be done by clicking on the entry first', async () => {
+    const { window, heard } = await shown();
+    await window.focus();
+    await clickEntry(window, 1);
+    await window.typeOn(TARGET);
+    await window.untilAllowIs('awake');
+    await window.clickAllow();
+    expect(await heard).toBe('approved');
   });
 
   test('can be done with the keyboard alone', async () => {
@@ -110,6 +128,11 @@ describe('allowing', () => {
     await window.type('ab');
     await window.press('ctrl+a', 'ctrl+c', 'End', 'ctrl+v');
     await window.press('ctrl+a', 'ctrl+c', 'End', 'shift+Insert');
+    await window.press('ctrl+a');
+    await clickEntry(window, 2);
+    await new Promise((resolve) => setTimeout(resolve, DEAD_MS));
+    expect(await window.allowLooksAwake()).toBe(false);
+    await window.press('End');
     // What has the focus and how long it had it would allow; the text does not.
     await window.typeOn('ab');
     await window.untilAllowIs('awake');
@@ -296,7 +319,7 @@ describe('manners', () => {
     await window.type('ai-');
     expect(await grab()).toBe('granted');
     // The menus of an entry would grab.
-    await screen.hands('mousemove', '--window', window.id, '300', '240', 'click', '3');
+    await clickEntry(window, 3);
     await window.press('Menu', 'shift+F10');
     expect(await grab()).toBe('granted');
     await screen.hands('keydown', 'space');
