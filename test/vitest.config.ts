@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/built.ts'],
+    setupFiles: ['test/seed.ts'],
     reporters: ['default', fileURLToPath(new URL('reporter.ts', import.meta.url))],
     // Processes, not threads: tests start daemons, send signals and change their environment.
     pool: 'forks',
