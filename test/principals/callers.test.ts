@@ -1,9 +1,10 @@
 // What the README says of a signed call, and the two libraries that make one, against the daemon's own reading.
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { QmcpCaller } from '../../daemon/principals/callers/qmcp-caller.ts';
 import { envelopeIn, isSignedBy } from '../../daemon/principals/envelope.ts';
@@ -108,6 +109,89 @@ describe.each([
     expect(envelope && JSON.parse(envelope.call)).toEqual(request);
     expect(envelope && key && isSignedBy(key, call, envelope)).toBe(true);
     expect(envelope && key && isSignedBy(key, { ...call, argument: '' }, envelope)).toBe(false);
+  });
+});
+
+/** What the libraries find in a qube: its name, and qrexec, which here leads straight to the door of a daemon. */
+const inAQube = (door: string): NodeJS.ProcessEnv => {
+  const dir = mkdtempSync(join(tmpdir(), 'qmcp-bin-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const client = `#!/usr/bin/env python3
+import os, socket, sys
+_, dashes, target, service = sys.argv
+assert (dashes, target) == ("--", "@adminvm")
+body = sys.stdin.buffer.read()
+said = os.environ.get("QMCP_TEST_REPLY")
+if said is not None:
+    sys.exit(print(said, end=""))
+door = socket.socket(socket.AF_UNIX)
+door.connect(os.environ["QMCP_TEST_DOOR"])
+door.sendall(f"{service} mcp-control keyword adminvm\\0".encode() + body)
+door.shutdown(socket.SHUT_WR)
+while chunk := door.recv(65536):
+    sys.stdout.buffer.write(chunk)
+`;
+  writeFileSync(join(dir, 'qrexec-client-vm'), client, { mode: 0o755 });
+  writeFileSync(join(dir, 'qubesdb-read'), '#!/bin/sh\n[ "$1" = /name ] && echo mcp-control\n', { mode: 0o755 });
+  return { ...process.env, PATH: `${dir}:${process.env.PATH}`, QMCP_TEST_DOOR: door };
+};
+
+type Made = (env: NodeJS.ProcessEnv, file: string, service: string, request?: unknown) => Promise<unknown>;
+
+const calledByPython: Made = async (env, file, service, request) => {
+  const args = ['web', file, service, ...(request === undefined ? [] : [JSON.stringify(request)])];
+  const run = promisify(execFile)('python3', ['-B', at('callers/qmcp_caller.py'), ...args], { env });
+  // Its exit status says the same as the reply.
+  const { code, stdout } = await run.then(
+    (done) => ({ ...done, code: 0 }),
+    (failed) => failed as { code: number; stdout: string },
+  );
+  const reply = JSON.parse(stdout) as { ok: boolean };
+  expect(code).toBe(reply.ok ? 0 : 1);
+  return reply;
+};
+
+const calledByTypeScript: Made = async (env, file, service, request) => {
+  const program = `import { QmcpCaller } from ${JSON.stringify(at('callers/qmcp-caller.ts'))};
+const [name, argument] = process.argv[2].split('+');
+const request = process.argv[3] === undefined ? undefined : JSON.parse(process.argv[3]);
+console.log(JSON.stringify(await new QmcpCaller('web', process.argv[1]).call(name, request, argument)));`;
+  const args = [file, service, ...(request === undefined ? [] : [JSON.stringify(request)])];
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--no-warnings', '--input-type=module-typescript', '-e', program, '--', ...args],
+    { env },
+  );
+  return JSON.parse(stdout);
+};
+
+describe.each([
+  ['Python', calledByPython],
+  ['TypeScript', calledByTypeScript],
+])('a call made with the library for %s, from a qube', (_, made) => {
+  test('reaches the daemon, which answers it', async () => {
+    const { daemon, qubesd } = await startDaemon();
+    enrollIn(daemon.etc, { 'web.json': enrolled() });
+    const env = inAQube(daemon.path);
+    const file = keyFile();
+    expect(await made(env, file, 'qmcp.ListAIManagedQubes')).toMatchObject({ ok: true });
+    const start = { name: 'ai-idle', action: 'start' };
+    expect(await made(env, file, 'qmcp.LifecycleAIManaged', start)).toEqual({ ok: true });
+    expect(await made(env, file, 'qmcp.LifecycleAIManaged', { ...start, name: 'no-such' })).toMatchObject({
+      ok: false,
+      error: 'not found',
+    });
+    expect(await made(env, file, `qmcp.Status+${'a'.repeat(64)}`, {})).toMatchObject({ ok: false, error: 'not found' });
+    expect(qubesd.changes()).toEqual([['admin.vm.Start', 'ai-idle']]);
+    await daemon.end();
+    const decisions = daemon.journal().filter(({ type }) => type === 'decision');
+    expect(decisions.map(({ rule }) => rule)).not.toContain('principal-signature');
+  });
+
+  test.each(['', 'null', '[]', 'Request refused\n'])('is refused where the answer is %j', async (said) => {
+    const env = { ...inAQube('/nowhere'), QMCP_TEST_REPLY: said };
+    const reply = await made(env, keyFile(), 'qmcp.ListAIManagedQubes');
+    expect(reply).toEqual({ ok: false, error: 'not found or refused' });
   });
 });
 

@@ -43,7 +43,7 @@ export class QmcpCaller {
     const refused = { ok: false, error: 'not found or refused' };
     try {
       const reply: unknown = JSON.parse(text);
-      return typeof reply === 'object' && reply !== null ? { ...reply } : refused;
+      return typeof reply === 'object' && reply !== null && !Array.isArray(reply) ? { ...reply } : refused;
     } catch {
       return refused;
     }
