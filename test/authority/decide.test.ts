@@ -287,6 +287,20 @@ describe('a guarded qube', () => {
     ]);
   });
 
+  test('is guarded by its tag also in a role that the service does not know', () => {
+    const facts = (...more: string[]) => ({ tags: new Set(['ai-managed', 'ai-full', ...more]), guarded: false });
+    const verdict = (other: ReturnType<typeof facts>) =>
+      decide({
+        service: 'qmcp.LifecycleAIManaged',
+        action: 'start',
+        attributes: {},
+        roles: { target: facts(), other },
+        settings: decisive(parseSettings(new Map([['consent-policy', { kind: 'text', text: '' }]]))),
+      });
+    expect(verdict(facts())).toEqual(allow('ladder'));
+    expect(verdict(facts('qmcp-guarded'))).toEqual(ask('guarded'));
+  });
+
   test('is known by its uuid under another name', () => {
     expect(setProperty({ guarded: uuidOf('ai-full1') }, 'ai-full1', 'memory', 800)).toEqual(ask('guarded'));
     expect(setProperty({ guarded: uuidOf('ai-idle') }, 'ai-full1', 'memory', 800)).toEqual(allow('ladder'));
