@@ -93,7 +93,7 @@ export class Principals {
   }
 
   #unsigned({ source, body }: Incoming, kind: 'read' | 'change'): Admitted | Denied | Promise<Admitted | Denied> {
-    const unsigned = this.#registry.unsigned(source);
+    const unsigned = this.#registry.unsigned(source, kind);
     if (unsigned === null) return denied('principal-unsigned');
     if (unsigned.kind === 'default')
       return { kind: 'admitted', caller: { source, principal: DEFAULT_PRINCIPAL }, body };

@@ -21,6 +21,8 @@ const LOOK_EACH_MS = 1;
 /** In a large registry a look at all files is followed by at least this many times its own length without one. */
 const REST = 20;
 const LARGE = 1_000;
+/** Reads of a source by nobody in particular trust that the registry is absent for this many milliseconds; changes never do. */
+const ABSENT_MS = 5;
 
 /** Whose an unsigned call is: nobody is enrolled at all, or this principal, or no one's. */
 export type Unsigned = { readonly kind: 'default' } | { readonly kind: 'principal'; readonly of: Principal } | null;
@@ -53,6 +55,7 @@ export class Registry {
   #unsigned = new Map<QubeName | 'any', Principal | null>();
   #complaints: readonly Complaint[] = [];
   #lookedAt = Number.NEGATIVE_INFINITY;
+  #foundAbsentAt = Number.NEGATIVE_INFINITY;
   #lookTook = 0;
 
   constructor(etc: string, { now = Date.now, monotonicMs = () => performance.now(), changed }: RegistryOptions = {}) {
@@ -71,11 +74,16 @@ export class Registry {
     return principal?.sources?.has(source) ? principal : null;
   }
 
-  /** Who makes unsigned calls of that source. */
-  unsigned(source: QubeName): Unsigned {
+  /** Who makes unsigned calls of that source, for a call that reads or changes. */
+  unsigned(source: QubeName, use: 'read' | 'change' = 'change'): Unsigned {
+    const isFresh = this.#monotonicMs() < this.#foundAbsentAt + ABSENT_MS;
+    if (use === 'read' && isFresh && this.#state === 'absent') return { kind: 'default' };
     this.#refresh();
     this.#lookAgainAt(this.#unsignedOf(source));
-    if (this.#state === 'absent') return { kind: 'default' };
+    if (this.#state === 'absent') {
+      this.#foundAbsentAt = this.#monotonicMs();
+      return { kind: 'default' };
+    }
     const of = this.#unsignedOf(source);
     return of ? { kind: 'principal', of } : null;
   }

@@ -66,6 +66,28 @@ describe('where nobody is enrolled', () => {
   });
 });
 
+describe('a registry that was absent a moment ago', () => {
+  const reads = (registry: Registry): string => registry.unsigned(MCP, 'read')?.kind ?? 'nobody';
+
+  test('is not looked at again for a read within 5 ms, and is after them', () => {
+    const registry = open();
+    expect(reads(registry)).toBe('default');
+    put('web.json', enrolled({ sources: ['mcp-control'] }));
+    ms = 4.9;
+    expect(reads(registry)).toBe('default');
+    ms = 5;
+    expect(reads(registry)).toBe('nobody');
+  });
+
+  test('is looked at for every change, and whatever that finds holds for reads too', () => {
+    const registry = open();
+    expect(reads(registry)).toBe('default');
+    put('web.json', enrolled({ sources: ['mcp-control'] }));
+    expect(who(registry)).toBe('nobody');
+    expect(reads(registry)).toBe('nobody');
+  });
+});
+
 describe('a registry with files', () => {
   test('finds who signs by name and source', () => {
     put('web.json', enrolled({ sources: ['mcp-control', 'mcp-third'] }));
