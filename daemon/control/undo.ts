@@ -32,7 +32,8 @@ export const undo = async (
     );
   }
   const said = await (dry_run ? look(entry, parts) : takeBack(entry, parts));
-  if (said.ok && !dry_run) parts.undo.spend(seq);
+  // Once its outcome is on disk: until then a start needs the entry to see what became of it.
+  if (said.ok && !dry_run && (await parts.journal.recover()).ok) parts.undo.spend(seq);
   return said;
 };
 

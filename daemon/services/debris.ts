@@ -156,7 +156,8 @@ const creation =
   async (intent, admin, first) => {
     const { steps } = intent;
     const child = createdBy(steps);
-    if (steps.some(({ step }) => step === COMPLETE)) return { finding: 'done', qubes: child ? [child] : [] };
+    if (steps.some(({ step }) => step === COMPLETE))
+      return { finding: await isThere(child, admin), qubes: child ? [child] : [] };
     if (child) return { finding: await takeAway(child.uuid, admin), qubes: [child] };
     if (!steps.some(({ step }) => step === CREATE)) return { finding: 'not-done', qubes: [] };
 
@@ -166,6 +167,10 @@ const creation =
     if (!only) return { finding: 'not-done', qubes };
     return { finding: sure && first ? await takeAway(only.uuid, admin) : 'unknown', qubes };
   };
+
+/** What was complete may have been taken away all the same, where the disk would not vouch for that step. */
+const isThere = async (child: NamedQube | null, admin: Admin): Promise<Finding['finding']> =>
+  isUuid(child?.uuid) && !(await admin.rowOf(child.uuid)) ? 'not-done' : 'done';
 
 const searchSpawned: Search = async ({ args, qubes }, admin) => {
   const template = qubes.find(({ role }) => role === 'template')?.name ?? '';
