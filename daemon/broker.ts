@@ -126,6 +126,12 @@ export class Broker {
     if (isRefusal(wish)) return wish;
     const walk = new Walk(++this.#calls, service, wish, caller, this.#parts);
     try {
+      // I6: who has no power over these qubes does not wait for those who work on them, or the wait would tell of them.
+      if (this.#serial.isBusy(Object.values(wish.roles).map(keyOf))) {
+        const early = await walk.resolve();
+        // Arguments are for later: who works there may be about to change what stands against them.
+        if (early.kind === 'refused' && early.rule !== 'argument') return early.refusal;
+      }
       // Unasked, the operation and its effect are one stretch in which nobody else touches these qubes.
       const first = await this.#alone(wish, async () => {
         const resolved = await walk.resolve();

@@ -37,8 +37,15 @@ export class Walk {
     this.#plan = plan;
   }
 
-  /** By live facts, unless a rehearsal stands in for them. */
-  async resolve(hands: Hands = this.#parts, standIns?: StandIns): Promise<Resolved | Refused> {
+  /**
+   * By live facts, unless a rehearsal stands in for them. `tells`: a plan that is only prepared leaves no record but of a
+   * refusal, which is counted; else preparing again and again would wash the history out of the journal (R13).
+   */
+  async resolve(
+    hands: Hands = this.#parts,
+    standIns?: StandIns,
+    tells: 'all' | 'refusals' = 'all',
+  ): Promise<Resolved | Refused> {
     const { settings, now, principals } = this.#parts;
     if (this.#parts.restraint.isFrozen(this.#caller.source)) return this.#refused('frozen');
     // The operator may have taken something away since the call came in.
@@ -47,7 +54,7 @@ export class Walk {
     try {
       const resolved = await resolve(this.service, this.wish, caller, hands, settings.current(), now(), standIns);
       if (resolved.kind === 'refused') this.#decided(resolved.qubes, 'refuse', resolved.rule);
-      else this.#decided(resolved.qubes, resolved.verdict.kind, resolved.verdict.rule);
+      else if (tells === 'all') this.#decided(resolved.qubes, resolved.verdict.kind, resolved.verdict.rule);
       return resolved;
     } catch (error) {
       this.#decided([], 'refuse', error instanceof AdminError ? 'qubesd-unavailable' : 'unplanned');
@@ -79,7 +86,11 @@ export class Walk {
       return { kind: 'no' };
     }
     const deadline = this.#arrival + this.#parts.settings.current().consentTimeoutSeconds * 1000;
+    const names = qubes.map(({ name }) => name);
+    const revision = this.#parts.fleet.revision(names);
     const view = await operation.describe();
+    // I5: of words that a change came between, some may be of before it. What changes from here on voids the question.
+    if (this.#parts.fleet.revision(names) !== revision) return { kind: 'no' };
     return confirm(this.#parts, { source: this.#caller.source, ofCall: this.#ofCall(qubes), digest, view, deadline });
   }
 

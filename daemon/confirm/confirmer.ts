@@ -81,11 +81,17 @@ export const confirm = async (
   const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view: shown };
   const withdrawal = new AbortController();
   const withdraw = (): void => withdrawal.abort();
+  let isTakenBack = false;
+  const takeBack = (): void => {
+    isTakenBack = true;
+    withdraw();
+  };
   const unwatch = fleet.watch((name) => {
-    if (name === null || names.includes(name)) withdraw();
+    if (name === null) withdraw();
+    else if (names.includes(name)) takeBack();
   });
   parts.stopping.addEventListener('abort', withdraw);
-  withdrawn?.addEventListener('abort', withdraw);
+  withdrawn?.addEventListener('abort', takeBack);
   // A yes to what is refused by now would be a lie in the window.
   const unfreeze = parts.restraint.onFreeze((frozen) => {
     if (frozen === source) withdraw();
@@ -102,6 +108,8 @@ export const confirm = async (
     const heard = await askApprover(parts.socket, question, timeLeft, withdrawal.signal);
     if ('silence' in heard) {
       const { silence } = heard;
+      // Else whoever asks could make the screen flicker without end: its own Cancel or change takes the window away.
+      if (silence === 'withdrawn' && isTakenBack) restrain(parts, source, false);
       close(silence === 'timeout' ? 'timeout' : silence === 'withdrawn' ? 'void' : 'unavailable', silence);
       return NO;
     }
@@ -128,7 +136,7 @@ export const confirm = async (
     unwatch();
     unfreeze();
     parts.stopping.removeEventListener('abort', withdraw);
-    withdrawn?.removeEventListener('abort', withdraw);
+    withdrawn?.removeEventListener('abort', takeBack);
   }
 };
 
@@ -154,7 +162,7 @@ const restrain = ({ restraint, journal, restrained }: ConfirmerParts, source: Qu
   } else if (rest !== null) {
     const minutes = Math.round(rest / 60_000);
     restrained(
-      `Questions of ${source} were denied three times in ten minutes: none is shown for ${minutes} minutes.`,
+      `Three questions of ${source} were denied or taken back in ten minutes: none is shown for ${minutes} minutes.`,
       source,
     );
   }

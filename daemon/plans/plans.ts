@@ -133,12 +133,15 @@ export class Plans {
   }
 
   async #run(plan: Plan): Promise<void> {
+    const { fleet, queue } = this.#parts;
+    let revision = fleet.revision(plan.names);
     const first = await this.#rehearseLive(plan);
     const isBegun =
       first?.verdict === 'ask'
-        ? await this.#parts.queue.turn(this.#askerOf(plan), async (waited) => {
+        ? await queue.turn(this.#askerOf(plan), async (waited) => {
+            if (waited) revision = fleet.revision(plan.names);
             const live = waited ? await this.#rehearseLive(plan) : first;
-            return live !== null && this.#asked(plan, live);
+            return live !== null && this.#asked(plan, live, revision);
           })
         : first !== null && (await this.#alone(plan, null));
     if (!isBegun) plan.state = 'refused';
@@ -152,14 +155,18 @@ export class Plans {
     return live?.digest === digest ? live : null;
   }
 
-  async #asked(plan: Plan, live: Rehearsed): Promise<boolean> {
-    const { monotonicMs, settings, restraint, nonces, call } = this.#parts;
+  /** `revision`: of the plan's qubes before the words of `live` were made. */
+  async #asked(plan: Plan, live: Rehearsed, revision: string | null): Promise<boolean> {
+    const { fleet, monotonicMs, settings, restraint, nonces, call } = this.#parts;
     const { source } = plan.caller;
-    if (!restraint.mayAsk(source)) return false;
+    if (!restraint.mayAsk(source)) return this.#refused(plan, live, 'questions-rest');
     const views = live.resolved.flatMap(({ step, view }) => (view ? [{ step, view }] : []));
     const view = await planView(plan.stages.length, views, plan.caller, adminOver(call));
     if (!view) return false;
-    if (!(await this.#parts.principals.takeQuestion(plan.caller))) return false;
+    if (!(await this.#parts.principals.takeQuestion(plan.caller)))
+      return this.#refused(plan, live, 'principal-questions');
+    // I5: as with a single call (walk.ts).
+    if (fleet.revision(plan.names) !== revision) return false;
     const deadline = monotonicMs() + settings.current().consentTimeoutSeconds * 1000;
     const approval = await confirm(this.#parts, {
       source,
@@ -171,6 +178,11 @@ export class Plans {
     });
     if (approval.kind === 'no' || !nonces.consume(approval.nonce, live.digest)) return false;
     return this.#alone(plan, approval.untouched);
+  }
+
+  #refused(plan: Plan, live: Rehearsed, rule: string): false {
+    this.#parts.refusals.note({ ...this.#ofPlan(plan, live), type: 'decision', verdict: 'refuse', rule });
+    return false;
   }
 
   /**

@@ -75,7 +75,7 @@ export const rehearse = async (
       bound.push({ service: stage.service.name, request: JSON.stringify(stage.json) });
       continue;
     }
-    const outcome = await stage.walk.resolve(hands, standIns);
+    const outcome = await stage.walk.resolve(hands, standIns, words === 'in words' ? 'all' : 'refusals');
     if (outcome.kind === 'refused') return null;
     fleet = null;
     const view = words === 'in words' ? await outcome.operation.describe() : null;

@@ -2,6 +2,7 @@
 // named before it begins; when one fails, what was created goes again, and the reply says whether it verifiably did.
 import { tagChanges } from '../authority/birth.ts';
 import type { Tags } from '../authority/capabilities.ts';
+import { readQube } from '../fleet/live.ts';
 import { JournalUnavailable } from '../journal/unavailable.ts';
 import { isQubeName, type QubeName, type Uuid } from '../names.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
@@ -215,9 +216,16 @@ export const pin = ({ netvm }: Egress, admin: Admin, failed: Failure): Phase => 
     await admin.setProperty({ uuid }, 'netvm', wanted);
     const { isDefault, text } = await admin.property({ uuid }, 'netvm');
     if (isDefault || text !== wanted) throw new AdminError('malformed', null, 'netvm not as set');
+    if (netvm && !(await isStill(netvm, admin))) throw new AdminError('malformed', null, 'netvm is another');
     await stillUnused(uuid, admin);
   },
 });
+
+/** qubesd takes a netvm by its name alone, which by now may be another qube's, or that of one that has left the umbrella. */
+const isStill = async ({ name, uuid }: NonNullable<Egress['netvm']>, admin: Admin): Promise<boolean> => {
+  const now = await readQube(admin, name);
+  return now !== null && now.uuid === uuid && isManaged(now);
+};
 
 /** Who started the qube before it was pinned had it on another network (I8). */
 export const stillUnused = async (uuid: Uuid, admin: Admin): Promise<void> => {

@@ -4,6 +4,11 @@
 export class Serial {
   readonly #tails = new Map<string, Promise<void>>();
 
+  /** Whether work with any of these keys runs or waits. */
+  isBusy(keys: readonly string[]): boolean {
+    return keys.some((key) => this.#tails.has(key));
+  }
+
   /** All keys are taken in one step, so no two calls can each hold what the other waits for. */
   async run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
     const before = keys.map((key) => this.#tails.get(key));

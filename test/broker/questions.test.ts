@@ -252,7 +252,7 @@ test('after three denials the questions of that source rest, those of another do
   expect(await daemon.call(LIFECYCLE, REMOVE, { source: 'mcp-other' })).toEqual({ ok: true });
   expect(qubesd.changes()).toEqual([REMOVED]);
   expect(daemon.lines.map(({ msg }) => msg)).toContain(
-    'Questions of mcp-control were denied three times in ten minutes: none is shown for 5 minutes.',
+    'Three questions of mcp-control were denied or taken back in ten minutes: none is shown for 5 minutes.',
   );
 });
 

@@ -6,6 +6,7 @@ import { QUIET } from '../broker/daemon.ts';
 import { type InProcessOptions, openBroker, temporaryBroker } from '../broker/in-process.ts';
 import type { FleetSpec, QubeSpec } from '../qubesd/fleet.ts';
 import { FLEET_F0 } from '../qubesd/fleet-f0.ts';
+import type { World } from '../qubesd/world.ts';
 import { askingBroker, HOSTILE } from './asking.ts';
 
 const SERVICE = 'qmcp.SpawnAIManagedQube';
@@ -158,7 +159,8 @@ describe('what is created', () => {
     expect(changes).toEqual([MADE, ...STAMPED, PINNED]);
     const { uuid } = broker.world.qube('ai-new');
     const made = broker.qubesd.calls.findIndex(({ method }) => method === 'admin.vm.Create.AppVM');
-    const later = broker.qubesd.calls.slice(made + 2);
+    // The network is looked at again, too: its name is all that qubesd was told of it.
+    const later = broker.qubesd.calls.slice(made + 2).filter(({ name }) => name !== 'ai-net-router');
     expect(new Set(later.map(({ rawDest }) => rawDest))).toEqual(new Set([`uuid:${uuid}`]));
   });
 
@@ -300,6 +302,21 @@ describe('what goes wrong on the way', () => {
         .slice(-2)
         .map(([method]) => method),
     ).toEqual(['admin.vm.Kill', 'admin.vm.Remove']);
+    expect(broker.world.qubes.has('ai-new')).toBe(false);
+  });
+
+  test.each([
+    ['has left the umbrella', (world: World) => world.removeTag('ai-net-router', 'ai-managed')],
+    [
+      'is another qube’s name',
+      (world: World) => world.recreate('ai-net-router', { tags: ['ai-managed'], props: { provides_network: 'True' } }),
+    ],
+  ])('a network that %s by the time of the pin is none: the qube goes', async (_, change) => {
+    const broker = await temporaryBroker();
+    broker.qubesd.onDone = ({ method }) => {
+      if (method === 'admin.vm.Create.AppVM') change(broker.world);
+    };
+    expect(await broker.call(SERVICE, request())).toEqual(refusal('netvm assignment failed (rolled back)'));
     expect(broker.world.qubes.has('ai-new')).toBe(false);
   });
 

@@ -1,0 +1,122 @@
+// An agent that knows every line of the broker, and tries what lies between its stations.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { LISTED_PER_WINDOW } from '../../daemon/journal/refusals.ts';
+import { startApprover } from '../confirm/approver.ts';
+import { enrollIn } from '../principals/enrolling.ts';
+import { unsignedFile } from '../principals/signing.ts';
+import { ASKING, QUIET } from './daemon.ts';
+import { type InProcess, temporaryBroker } from './in-process.ts';
+
+const LIFECYCLE = 'qmcp.LifecycleAIManaged';
+const REFUSED = { ok: false, error: 'not found' };
+const REMOVE = { name: 'ai-idle', action: 'remove' };
+
+const asking = async () => {
+  const broker = await temporaryBroker({ operatorFiles: ASKING });
+  const approver = await startApprover(join(broker.run, 'confirm.sock'));
+  writeFileSync(join(broker.etc, 'confirm.pub'), `${approver.publicKey}\n`);
+  return { broker, approver };
+};
+
+/** A plan of these calls; its nonce. */
+const prepare = async (broker: InProcess, calls: unknown, source?: string): Promise<string> => {
+  const reply = await broker.call('qmcp.Prepare', { calls }, source);
+  expect(reply).toMatchObject({ ok: true });
+  return (reply as unknown as { nonce: string }).nonce;
+};
+
+test('what changes while a question is being put into words voids it: nobody approves a colour of before', async () => {
+  const { broker, approver } = await asking();
+  approver.reflex = (asked) => asked.approve();
+  // The last that the words are made of is held back until the label has changed behind them.
+  broker.qubesd.faults.inject({ method: 'admin.vm.volume.Info', dest: 'ai-idle', fault: 'hang' });
+  const describing = broker.qubesd.nextCall('admin.vm.volume.Info', 'ai-idle');
+  const reply = broker.call(LIFECYCLE, REMOVE);
+  await describing;
+  const label = { name: 'ai-idle', property: 'label', value: 'green' };
+  expect(await broker.call('qmcp.SetPropertyAIManaged', label)).toEqual({ ok: true });
+  broker.qubesd.release();
+  expect(await reply).toEqual(REFUSED);
+  expect(broker.qubesd.changes().map(([method]) => method)).not.toContain('admin.vm.Remove');
+});
+
+describe('a window that its own asker takes off the screen', () => {
+  test('counts like a denial, so that nobody can keep the screen flickering', async () => {
+    const { broker, approver } = await asking();
+    for (let shown = 0; shown < 3; shown++) {
+      const nonce = await prepare(broker, [{ service: LIFECYCLE, request: REMOVE }]);
+      const reply = broker.call('qmcp.Commit', {}, undefined, nonce);
+      const asked = await approver.next();
+      await broker.call('qmcp.Cancel', {}, undefined, nonce);
+      await asked.gone;
+      expect(await reply).toEqual(REFUSED);
+    }
+    const nonce = await prepare(broker, [{ service: LIFECYCLE, request: REMOVE }]);
+    expect(await broker.call('qmcp.Commit', {}, undefined, nonce)).toEqual(REFUSED);
+    expect(approver.questions).toHaveLength(3);
+  });
+
+  test('counts whatever way it is taken: by a change of the qube it is about, too', async () => {
+    const { broker, approver } = await asking();
+    for (const value of ['red', 'green', 'blue']) {
+      const reply = broker.call(LIFECYCLE, REMOVE);
+      const asked = await approver.next();
+      await broker.call('qmcp.SetPropertyAIManaged', { name: 'ai-idle', property: 'label', value });
+      await asked.gone;
+      expect(await reply).toEqual(REFUSED);
+    }
+    expect(await broker.call(LIFECYCLE, REMOVE)).toEqual(REFUSED);
+    expect(approver.questions).toHaveLength(3);
+  });
+});
+
+test('who may not reach a qube does not wait for those who work on it: the wait would say that it is there', async () => {
+  const broker = await temporaryBroker({ operatorFiles: QUIET });
+  enrollIn(broker.etc, {
+    'all.json': unsignedFile({ sources: ['mcp-control'] }),
+    'one.json': unsignedFile({ sources: ['mcp-other'], names: ['ai-work'] }),
+  });
+  broker.qubesd.faults.inject({ method: 'admin.vm.Start', dest: 'ai-idle', fault: 'hang' });
+  const begun = broker.qubesd.nextCall('admin.vm.Start');
+  const first = broker.call(LIFECYCLE, { name: 'ai-idle', action: 'start' });
+  await begun;
+  const hidden = broker.call(LIFECYCLE, { name: 'ai-idle', action: 'start' }, 'mcp-other');
+  const missing = broker.call(LIFECYCLE, { name: 'ghost', action: 'start' }, 'mcp-other');
+  expect(await missing).toEqual(REFUSED);
+  expect(await Promise.race([hidden, new Promise((resolve) => setTimeout(resolve, 2_000, 'waits'))])).toEqual(REFUSED);
+  broker.qubesd.release();
+  expect(await first).toEqual({ ok: true });
+});
+
+describe('plans cannot wash the history out of the journal', () => {
+  const change = (value: string) => ({
+    service: 'qmcp.SetPropertyAIManaged',
+    request: { name: 'ai-idle', property: 'label', value },
+  });
+
+  test('with steps that are only prepared', async () => {
+    const broker = await temporaryBroker({ operatorFiles: QUIET });
+    const before = (await broker.lines()).length;
+    for (let plan = 0; plan < 20; plan++) {
+      const nonce = await prepare(
+        broker,
+        Array.from({ length: 32 }, () => change('red')),
+      );
+      await broker.call('qmcp.Cancel', {}, undefined, nonce);
+    }
+    expect((await broker.lines()).length).toBe(before);
+  });
+
+  test('with steps before one that is refused', async () => {
+    const broker = await temporaryBroker({ operatorFiles: QUIET });
+    const before = (await broker.lines()).length;
+    const hidden = { service: LIFECYCLE, request: { name: 'vault', action: 'start' } };
+    for (let plan = 0; plan < 20; plan++) {
+      const calls = [...Array.from({ length: 31 }, () => change('red')), hidden];
+      expect(await broker.call('qmcp.Prepare', { calls })).toEqual(REFUSED);
+    }
+    expect((await broker.lines()).length - before).toBeLessThanOrEqual(LISTED_PER_WINDOW);
+  });
+});
