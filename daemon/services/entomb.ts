@@ -26,6 +26,20 @@ export const isInUse = async (target: Qube, admin: Admin): Promise<boolean> => {
 };
 
 /**
+ * Whether it starts with the machine: a tombstone that did so would run outside the umbrella, where no rule for managed
+ * qubes holds it, and would never be due. What cannot be read counts as a yes (R16). Rejects with `AdminError` when qubesd
+ * is away.
+ */
+export const startsByItself = async ({ uuid }: Pick<Qube, 'uuid'>, admin: Admin): Promise<boolean> => {
+  try {
+    return (await admin.property({ uuid }, 'autostart')).text !== 'False';
+  } catch (error) {
+    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    return error.type !== 'QubesNoSuchPropertyError';
+  }
+};
+
+/**
  * Entombs a halted qube. True when its tags are exactly a tombstone's; false when that could not be reached, and then
  * its tags are as before unless the cause 'rollback failed' is journalled. Rejects with `AdminError` or
  * `UndoUnavailable` before any change.

@@ -7,7 +7,7 @@ import type { Qube } from '../qube.ts';
 import type { LifecycleMethod, VolumeInfo } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Settings } from '../settings/settings.ts';
-import { entomb, isInUse } from './entomb.ts';
+import { entomb, isInUse, startsByItself } from './entomb.ts';
 import { type ChangeService, nameArg, type Operation, type Scene, type Wish } from './service.ts';
 import { askedBy, bytes, duration, type Line, STATE_WORDS, shown, viewOf } from './words.ts';
 
@@ -118,7 +118,7 @@ const removalObstacle = async (target: Qube, { admin }: Scene, tombstone: boolea
   // C47: only the literal state counts, read from where a failure shows.
   const state = target.state === 'Halted' ? await admin.state({ uuid: target.uuid }) : target.state;
   if (state !== 'Halted') return FAILED;
-  return tombstone && (await isInUse(target, admin)) ? FAILED : null;
+  return tombstone && ((await startsByItself(target, admin)) || (await isInUse(target, admin))) ? FAILED : null;
 };
 
 const describe = async (action: Action, target: Qube, scene: Scene, tombstone: boolean): Promise<View> => {

@@ -252,6 +252,7 @@ describe('a removal', () => {
       { vault: { tags: [], props: { default_dispvm: 'ai-dvmt' } } },
       null,
     ],
+    ['starts with the machine', 'ai-own', { 'ai-own': { tags: ['ai-managed'], props: { autostart: 'True' } } }, null],
     ['does not tell its state', 'ai-idle', {}, { exception: ['QubesVMError', 'x'] }],
     ['tells nothing at all', 'ai-idle', {}, 'empty'],
   ])('is refused, unchanged, for a qube that %s', async (_, name, qubes, fault) => {
@@ -261,6 +262,13 @@ describe('a removal', () => {
     expect(await act(broker, 'remove', name)).toEqual(FAILED);
     expect(broker.qubesd.changes()).toEqual([]);
     expect(tagsOf(broker, name)).toEqual(before);
+  });
+
+  test('is refused where nobody can tell whether the qube starts with the machine', async () => {
+    const broker = await temporaryBroker({ operatorFiles: TOMBSTONES });
+    broker.qubesd.faults.inject({ method: 'admin.vm.property.Get+autostart', dest: 'ai-idle', fault: 'empty' });
+    expect(await act(broker, 'remove', 'ai-idle')).toEqual(FAILED);
+    expect(broker.qubesd.changes()).toEqual([]);
   });
 
   test('half of which fails is taken back, and the caller learns no more than that', async () => {
