@@ -13,7 +13,8 @@ import { openControl } from './control/socket.ts';
 import { controlOver } from './control/verbs.ts';
 import { flagsOf } from './flags.ts';
 import { FleetView } from './fleet/view.ts';
-import { openJournal } from './journal/journal.ts';
+import { type Health, type Opening, openJournal } from './journal/journal.ts';
+import type { UnfinishedIntent } from './journal/open-intents.ts';
 import { UndoStore } from './journal/undo-store.ts';
 import { Ledger } from './principals/ledger.ts';
 import { Principals } from './principals/principals.ts';
@@ -24,7 +25,7 @@ import { adminCallsTo } from './qubesadmin/client.ts';
 import { followEvents } from './qubesadmin/events.ts';
 import { toolsIn } from './qubesadmin/tool.ts';
 import { startReaper } from './reaper/reaper.ts';
-import { settledText, startSettling } from './services/debris.ts';
+import { type Settled, settledText, startSettling } from './services/debris.ts';
 import { openSettings } from './settings/open.ts';
 import { type Complaint, complaintText } from './settings/settings.ts';
 import { notifierIn, passedSocket, reportReady, watchdogMs } from './systemd.ts';
@@ -67,20 +68,27 @@ const main = async (): Promise<void> => {
   const ledger = new Ledger(flags.state, { complain: (sentence) => log.error(sentence) });
 
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  // A journal that could only be opened later has what earlier starts left, too.
+  let canSettle = (_: SettleLater): void => {};
+  const settler = new Promise<SettleLater>((resolve) => {
+    canSettle = resolve;
+  });
   const { journal, unfinished, findings } = await openJournal({
     dir: flags.log,
     state: flags.state,
     now,
     monotonicMs,
     bootId,
+    healthChanged: tellHealth,
+    reopened: ({ unfinished, findings }) => {
+      tellFindings(findings);
+      if (unfinished.length > 0) void settler.then((settle) => settle(unfinished));
+    },
   });
-  for (const finding of findings)
-    log.warn({ finding }, 'The journal did not end where it should. See qmcpctl audit verify.');
-  const health = journal.health();
-  if (!health.ok)
-    log.error({ reason: health.reason }, `The journal in ${flags.log} cannot be written: changes are refused.`);
-  const undo = await UndoStore.open({ dir: flags.state, now });
-  if (undo.complaint) log.error(undo.complaint);
+  tellFindings(findings);
+  const complain = (complaint: string | null): void =>
+    complaint === null ? log.info('Old values can be kept for qmcpctl undo again.') : log.error(complaint);
+  const undo = await UndoStore.open({ dir: flags.state, now, complain });
   journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
 
   const call = adminCallsTo(flags.qubesd);
@@ -127,15 +135,13 @@ const main = async (): Promise<void> => {
   });
 
   await Promise.race([events.firstTry, wait(FIRST_EVENTS_MS)]);
-  const settling = startSettling({
-    unfinished,
-    admin,
-    journal,
-    undo,
-    alone: broker.betweenCreations,
-    after: (ms, work) => setTimeout(work, ms).unref(),
-    report: (settled) => log.warn(settled, settledText(settled)),
-  });
+  const settlingParts = {
+    ...{ admin, journal, undo, alone: broker.betweenCreations },
+    after: (ms: number, work: () => void) => setTimeout(work, ms).unref(),
+    report: (settled: Settled) => log.warn(settled, settledText(settled)),
+  };
+  const settling = startSettling({ ...settlingParts, unfinished });
+  canSettle((late) => void startSettling({ ...settlingParts, unfinished: late }, false));
   await Promise.race([settling, wait(SETTLING_MS)]);
   const door = openDoor(broker.handle);
   const control = openControl(
@@ -193,6 +199,19 @@ const main = async (): Promise<void> => {
     const timer = setInterval(work, ms).unref();
     return () => clearInterval(timer);
   });
+};
+
+type SettleLater = (unfinished: readonly UnfinishedIntent[]) => void;
+
+const tellFindings = (findings: Opening['findings']): void => {
+  for (const finding of findings)
+    log.warn({ finding }, 'The journal did not end where it should. See qmcpctl audit verify.');
+};
+
+const tellHealth = (health: Health): void => {
+  if (!health.ok) log.error(health.reason);
+  else if (health.warning !== undefined) log.warn(health.warning);
+  else log.info('The journal is written again.');
 };
 
 /** Tells the journal of every change of operator files, and the log what is wrong with them whenever that is new. */

@@ -34,10 +34,14 @@ export interface JournalOptions {
   readonly bootId: string;
   readonly files?: JournalFiles;
   readonly rotation?: RotationLimits;
+  /** Makes old files in the directory small. */
+  readonly compress?: (dir: string) => Promise<void>;
   /** Runs something once after so many milliseconds; gives what calls it off. */
   readonly after?: (ms: number, run: () => void) => () => void;
   /** Called when the journal could be opened only after openJournal had returned, or came back after a failure. */
   readonly reopened?: (opening: Opening) => void;
+  /** Called whenever `health` says something else than before; at first where it is not well. */
+  readonly healthChanged?: (health: Health) => void;
 }
 
 /** What was found on opening. The findings are journalled already. */
@@ -67,7 +71,7 @@ export interface Journal {
  * cannot be written has a bad `health`, refuses every append (I7), and tries again at each.
  */
 export async function openJournal(options: JournalOptions): Promise<{ journal: Journal } & Opening> {
-  const { dir, now, monotonicMs, bootId, files = realFiles, rotation = ROTATION, after = afterUnreferenced } = options;
+  const { dir, now, monotonicMs, bootId, files = realFiles, rotation = ROTATION, compress = compressOldFiles, after = afterUnreferenced } = options;
 
   let state: State = { kind: 'unopened' };
   let seal: Seal | null = null;
@@ -83,6 +87,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   let opening: Opening = { unfinished: [], findings: [] };
   const missing = { refused: 0, lost: 0 };
   const trouble: Trouble = { write: null, anchor: null, tidy: null };
+  let told: string | null = null;
 
   const snapshot = (record: JournalRecord, wallMs = now()): Draft =>
     draft(record, { wallMs, monoMs: monotonicMs(), boot: bootId });
@@ -150,6 +155,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
       trouble.write = reasonOf(place.path, failure);
       refuseAll(new JournalUnavailable(trouble.write));
     }
+    tell();
   }
 
   async function writeBatch(): Promise<void> {
@@ -180,6 +186,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     if (batch.signed !== null) {
       // After the records are acknowledged: the second file is never ahead of the journal, and nobody waits for it.
       trouble.anchor = await troubleWith(seal?.keep(batch.signed), 'The newest checkpoint cannot be kept');
+      if (trouble.tidy !== null) tidy();
     }
     if (isOld || isFull(0)) await rotate();
   }
@@ -246,11 +253,12 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   function tidy(): void {
     tidying = tidying.then(async () => {
       trouble.tidy = await troubleWith(tidyOnce(), 'Old files of the journal cannot be compressed or removed');
+      tell();
     });
   }
 
   async function tidyOnce(): Promise<void> {
-    await compressOldFiles(dir);
+    await compress(dir);
     const old = oldFiles(await files.list(dir));
     for (const { name, first, last } of old.slice(0, Math.max(0, old.length - rotation.keep))) {
       if (closed) return;
@@ -279,6 +287,14 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     const warning = trouble.anchor ?? trouble.tidy;
     return warning === null ? { ok: true } : { ok: true, warning };
   };
+
+  function tell(): void {
+    const present = health();
+    const sentence = (present.ok ? present.warning : present.reason) ?? null;
+    if (sentence === told) return;
+    told = sentence;
+    options.healthChanged?.(present);
+  }
 
   const recover = async (): Promise<Health> => {
     await flushing;

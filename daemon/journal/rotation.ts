@@ -54,19 +54,25 @@ export async function compressOldFiles(dir: string): Promise<void> {
   for (const { name, compressed } of oldFiles(await readdir(dir))) {
     if (compressed) continue;
     const target = `${dir}/${name}.gz`;
-    await pipeline(
-      createReadStream(`${dir}/${name}`),
-      createGzip(),
-      createWriteStream(`${target}.new`, { mode: 0o600 }),
-    );
-    const written = await open(`${target}.new`, 'r');
     try {
-      await written.sync();
-    } finally {
-      await written.close();
+      await compress(`${dir}/${name}`, `${target}.new`);
+    } catch (error) {
+      // On a full disk half a copy would only take up room.
+      await unlink(`${target}.new`).catch(() => {});
+      throw error;
     }
     await rename(`${target}.new`, target);
     await realFiles.syncDirectory(dir);
     await unlink(`${dir}/${name}`);
+  }
+}
+
+async function compress(from: string, to: string): Promise<void> {
+  await pipeline(createReadStream(from), createGzip(), createWriteStream(to, { mode: 0o600 }));
+  const written = await open(to, 'r');
+  try {
+    await written.sync();
+  } finally {
+    await written.close();
   }
 }

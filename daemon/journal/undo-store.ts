@@ -25,6 +25,8 @@ export interface UndoOptions {
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly files?: JournalFiles;
+  /** Called whenever `complaint` says something else than before; at first where there is one. */
+  readonly complain?: (complaint: string | null) => void;
 }
 
 type State =
@@ -47,6 +49,8 @@ export class UndoStore {
   readonly #path: string;
   readonly #files: JournalFiles;
   readonly #now: () => number;
+  readonly #complain: (complaint: string | null) => void;
+  #told: string | null = null;
   #state: State = { kind: 'unread' };
   #entries = new UndoEntries();
   #queue: Waiting[] = [];
@@ -56,17 +60,19 @@ export class UndoStore {
   #trouble: string | null = null;
   #damage: string | null = null;
 
-  private constructor({ dir, now, files = realFiles }: UndoOptions) {
+  private constructor({ dir, now, files = realFiles, complain = () => {} }: UndoOptions) {
     this.#dir = dir;
     this.#path = `${dir}/${FILE}`;
     this.#files = files;
     this.#now = now;
+    this.#complain = complain;
   }
 
   /** Reads what there is. Never rejects: a store that cannot be read has a `complaint`, and every `keep` tries again. */
   static async open(options: UndoOptions): Promise<UndoStore> {
     const store = new UndoStore(options);
     await store.#read().catch((error: unknown) => store.#failed(error));
+    store.#tell();
     return store;
   }
 
@@ -139,8 +145,16 @@ export class UndoStore {
         this.#failed(error);
         for (const { reject } of taken) reject(new UndoUnavailable(this.#trouble ?? ''));
       }
+      this.#tell();
     }
     this.#flushing = null;
+  }
+
+  #tell(): void {
+    const { complaint } = this;
+    if (complaint === this.#told) return;
+    this.#told = complaint;
+    this.#complain(complaint);
   }
 
   #failed(error: unknown): void {

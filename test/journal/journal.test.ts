@@ -16,7 +16,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GENESIS, verifyLine } from '../../daemon/journal/chain.ts';
-import { MAX_QUEUED, MAX_QUEUED_BYTES, MAX_RECORD_BYTES, openJournal } from '../../daemon/journal/journal.ts';
+import {
+  type Health,
+  MAX_QUEUED,
+  MAX_QUEUED_BYTES,
+  MAX_RECORD_BYTES,
+  openJournal,
+} from '../../daemon/journal/journal.ts';
 import type { Intent, JournalRecord, Outcome } from '../../daemon/journal/record.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
 import { type FaultyFiles, faultyFiles } from './faulty-files.ts';
@@ -33,7 +39,7 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
 const NEVER = { bytes: Number.POSITIVE_INFINITY, ageMs: Number.POSITIVE_INFINITY, keep: 1 };
-const open = (reopened: (opening: unknown) => void = () => {}) =>
+const open = (reopened: (opening: unknown) => void = () => {}, healthChanged: (health: Health) => void = () => {}) =>
   openJournal({
     dir,
     now: () => Date.UTC(2026, 0, 2),
@@ -41,6 +47,7 @@ const open = (reopened: (opening: unknown) => void = () => {}) =>
     bootId: 'boot',
     files,
     reopened,
+    healthChanged,
     rotation: NEVER,
   });
 
@@ -279,6 +286,22 @@ describe('a journal whose disk fails', () => {
       await expectChain();
     },
   );
+
+  it('tells each change of its health once', async () => {
+    const told: string[] = [];
+    files.fault = (operation) => (operation === 'openAppend' ? 'EACCES' : null);
+    const tell = (health: Health): unknown =>
+      told.push(health.ok ? 'well' : (/\((E.+?)\)/.exec(health.reason)?.[1] ?? ''));
+    const { journal } = await open(() => {}, tell);
+    expect(told).toEqual(['EACCES']);
+    for (const code of ['EACCES', 'ENOSPC', 'ENOSPC', null, null]) {
+      files.fault = (operation) => (operation === 'openAppend' || operation === 'write' ? code : null);
+      await journal.append(stop('1')).catch(() => {});
+    }
+    expect(told).toEqual(['EACCES', 'ENOSPC', 'well']);
+    await journal.close();
+    expect(told).toHaveLength(3);
+  });
 
   it('refuses when the sync fails, and the refused record is not in the journal afterwards', async () => {
     const { journal } = await open();

@@ -340,4 +340,16 @@ describe('the rotation of the journal', () => {
     await journal.close();
     expect(journal.health()).toEqual({ ok: true, warning: expect.stringContaining('Old files') });
   });
+
+  it('tries again at the next checkpoint, and takes the warning back', async () => {
+    const { journal } = await open({ ...SMALL, keep: 100 });
+    const inTheWay = join(log, 'audit-000000000900-000000000999.jsonl');
+    await mkdir(inTheWay);
+    while (!('warning' in journal.health())) await journal.append(stop('more'));
+    await rm(inTheWay, { recursive: true });
+    timers.findLast(({ off }) => !off)?.run();
+    await expect.poll(() => journal.health()).toEqual({ ok: true });
+    await journal.close();
+    expect((await names()).filter((name) => !name.endsWith('.gz'))).toEqual(['audit.jsonl']);
+  });
 });

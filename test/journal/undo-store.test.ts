@@ -35,10 +35,14 @@ interface Place {
   readonly memory: MemoryFiles;
   readonly files: FaultyFiles;
   readonly open: (now?: () => number) => Promise<UndoStore>;
+  /** What it complained of, null where all was well again. */
+  readonly complaints: (string | null)[];
 }
 const place = (memory = memoryFiles()): Place => {
   const files = faultyFiles(memory);
-  return { memory, files, open: (now = () => NOW) => UndoStore.open({ dir: DIR, now, files }) };
+  const complaints: (string | null)[] = [];
+  const complain = (complaint: string | null): unknown => complaints.push(complaint);
+  return { memory, files, complaints, open: (now = () => NOW) => UndoStore.open({ dir: DIR, now, files, complain }) };
 };
 const seqs = (store: UndoStore): number[] => store.list().map(({ seq }) => seq);
 
@@ -142,17 +146,21 @@ describe('a store whose disk fails', () => {
     ['datasync', 'EIO'],
     ['openAppend', 'EACCES'],
   ] as const)('refuses while %s fails with %s, says so, and comes back by itself', async (operation, fault) => {
-    const { files, open } = place();
+    const { files, open, complaints } = place();
     const store = await open();
     await store.keep(entryOf(1));
     // The file is opened again only after an append failed.
     const isHit = (each: string): boolean => each === operation || (operation === 'openAppend' && each === 'write');
     files.fault = (each) => (isHit(each) ? fault : null);
     await expect(store.keep(entryOf(2))).rejects.toThrow(UndoUnavailable);
+    await expect(store.keep(entryOf(2))).rejects.toThrow(UndoUnavailable);
     expect(store.complaint).toMatch(/^Old values cannot be kept in \/state\/undo: .*\.$/);
+    expect(complaints).toEqual([store.complaint]);
     files.fault = () => null;
     await store.keep(entryOf(3));
     expect(store.complaint).toBeNull();
+    expect(complaints).toHaveLength(2);
+    expect(complaints.at(-1)).toBeNull();
     expect(seqs(store)).toContain(1);
     expect(seqs(store)).toContain(3);
     await store.close();
