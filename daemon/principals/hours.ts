@@ -23,8 +23,8 @@ const DAY_MINUTES = 24 * 60;
  */
 export function weekOf(zone: string, texts: readonly string[]): Week | null {
   const at = clockIn(zone);
-  const spans = texts.map(spanOf);
-  return at === null || spans.includes(null) ? null : { at, spans: spans.filter((span) => span !== null) };
+  const spans = texts.map(spanOf).filter((span) => span !== null);
+  return at === null || spans.length < texts.length ? null : { at, spans };
 }
 
 /** Whether the week is open at a time in milliseconds since 1970. */
@@ -34,12 +34,12 @@ export function isOpen({ at, spans }: Week, ms: number): boolean {
 }
 
 function spanOf(text: string): Span | null {
-  const [, first, last = first, ...clock] = SPAN.exec(text) ?? [];
+  const [, first = '', last = first, ...clock] = SPAN.exec(text) ?? [];
   const [fromHour, fromMinute, toHour, toMinute] = clock.map(Number);
-  const days = daysBetween(DAYS.indexOf(first ?? ''), DAYS.indexOf(last ?? ''));
+  const days = daysBetween(DAYS.indexOf(first), DAYS.indexOf(last));
   const from = minuteOf(fromHour, fromMinute);
   const to = minuteOf(toHour, toMinute);
-  return days === null || from === null || to === null || from >= to ? null : { days, from, to };
+  return days !== null && from < to ? { days, from, to } : null;
 }
 
 /** From Friday to Monday goes over the weekend. */
@@ -49,10 +49,10 @@ function daysBetween(first: number, last: number): ReadonlySet<number> | null {
   return new Set(Array.from({ length: count }, (_, index) => (first + index) % DAYS.length));
 }
 
-function minuteOf(hour: number | undefined, minute: number | undefined): number | null {
-  if (hour === undefined || minute === undefined || minute > 59) return null;
+/** The minute of the day; NaN, which is neither before nor after any other, where there is no such time. */
+function minuteOf(hour = Number.NaN, minute = Number.NaN): number {
   const sum = hour * 60 + minute;
-  return sum <= DAY_MINUTES ? sum : null;
+  return minute <= 59 && sum <= DAY_MINUTES ? sum : Number.NaN;
 }
 
 function clockIn(zone: string): Week['at'] | null {

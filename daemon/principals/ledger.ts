@@ -118,8 +118,12 @@ export class Account {
     return time <= this.#horizon;
   }
 
-  /** Resolves when everything used so far is on disk; with false when it could not be written. */
+  /**
+   * Resolves when everything used so far is on disk; with false when it could not be written, or where what was used before
+   * is not known: the file that could not be read is left for the operator to see.
+   */
   async settled(): Promise<boolean> {
+    if (!this.isKnown) return false;
     const uses = this.#uses;
     // The write that runs may have begun before the last use; the one after it has not.
     for (let tries = 0; this.#written < uses && tries < 2; tries++) {
@@ -132,7 +136,6 @@ export class Account {
   }
 
   async close(): Promise<void> {
-    if (!this.isKnown) return;
     await this.settled();
     const { latest } = this.freshness;
     if (this.#horizon > latest) await this.#write(latest);

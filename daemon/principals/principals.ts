@@ -46,7 +46,7 @@ export class Principals {
   readonly #ledger: Ledger;
   readonly #now: () => number;
   /** Keys as node:crypto takes them, made at their first use. */
-  readonly #keys = new WeakMap<Principal, KeyObject | 'none'>();
+  readonly #keys = new WeakMap<Principal, KeyObject>();
 
   constructor({ registry, ledger, now }: PrincipalsParts) {
     this.#registry = registry;
@@ -137,18 +137,18 @@ export class Principals {
       account.used();
     }
     const answer = withRisk(admitted, kind);
-    if (answer.kind === 'denied') return answer;
     if (kind === 'read' && (time === null || account.covers(time))) return answer;
-    if (!account.isKnown) return denied('principal-ledger', principal);
     return account
       .settled()
       .then((isSettled) => (isSettled || kind === 'read' ? answer : denied('principal-ledger', principal)));
   }
 
   #keyOf(principal: Principal): KeyObject | null {
-    const known = this.#keys.get(principal) ?? (principal.key === null ? null : keyObject(principal.key)) ?? 'none';
-    this.#keys.set(principal, known);
-    return known === 'none' ? null : known;
+    const known = this.#keys.get(principal);
+    if (known) return known;
+    const key = principal.key === null ? null : keyObject(principal.key);
+    if (key) this.#keys.set(principal, key);
+    return key;
   }
 }
 

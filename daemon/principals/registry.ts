@@ -40,12 +40,14 @@ interface Entry {
   readonly found: Principal | Wrong;
 }
 
+const UNSEEN: Seen = { stat: null, source: { kind: 'absent' } };
+
 export class Registry {
   readonly #dir: string;
   readonly #now: () => number;
   readonly #monotonicMs: () => number;
   readonly #changed: RegistryOptions['changed'];
-  #folder: Seen | null = null;
+  #folder: Seen = UNSEEN;
   /** By file name. */
   #entries = new Map<string, Entry>();
   #state: 'absent' | 'readable' | 'unreadable' = 'absent';
@@ -118,14 +120,11 @@ export class Registry {
   #refresh(): void {
     const before = this.#folder;
     this.#folder = lookAtFolder(this.#dir, this.#now);
-    const isFirst = before === null;
     const at = this.#monotonicMs();
     const age = at - this.#lookedAt;
     const isDue = age >= Math.max(LOOK_LEAST_MS, this.#entries.size * LOOK_EACH_MS);
-    if (!isFirst && !isDue && isSame(before, this.#folder)) return;
-    if (!isFirst && this.#entries.size > LARGE && age < this.#lookTook * REST) return;
-    // An absent registry, which is the usual one, is looked at by its directory alone.
-    if (!isFirst && this.#folder.source.kind === 'absent' && this.#state === 'absent') return;
+    if (!isDue && isSame(before, this.#folder)) return;
+    if (this.#entries.size > LARGE && age < this.#lookTook * REST) return;
     this.#lookAtAll();
     this.#lookedAt = this.#monotonicMs();
     this.#lookTook = this.#lookedAt - at;
@@ -138,7 +137,7 @@ export class Registry {
     const entry = this.#entries.get(file);
     if (!entry) return;
     const seen = look(join(this.#dir, file), entry.seen, this.#now);
-    if (seen !== entry.seen && !isEqual(seen.source, entry.seen.source)) this.#lookAtAll();
+    if (!isEqual(seen.source, entry.seen.source)) this.#lookAtAll();
   }
 
   #lookAtAll(): void {
@@ -148,7 +147,7 @@ export class Registry {
       return;
     }
     const entries = new Map<string, Entry>();
-    let isChanged = files.length !== this.#entries.size || this.#folder === null || this.#state === 'unreadable';
+    let isChanged = files.length !== this.#entries.size || this.#state === 'unreadable';
     for (const file of files) {
       const before = this.#entries.get(file);
       const seen = look(join(this.#dir, file), before?.seen, this.#now);
@@ -156,16 +155,16 @@ export class Registry {
       isChanged ||= !isAsBefore;
       entries.set(file, { seen, found: isAsBefore ? before.found : found(file, seen) });
     }
-    if (isChanged || this.#lookedAt === Number.NEGATIVE_INFINITY) {
-      this.#become(files.length === 0 ? 'absent' : 'readable', entries, '');
-    } else this.#entries = entries;
+    if (isChanged) this.#become(files.length === 0 ? 'absent' : 'readable', entries, '');
+    else this.#entries = entries;
   }
 
   /** The names of all files but hidden ones, or why they cannot be told. */
   #filesNow(): readonly string[] | string {
-    const source = this.#folder?.source;
-    if (source?.kind === 'absent') return [];
-    if (source?.kind === 'unreadable') return source.why;
+    const { source } = this.#folder;
+    // An absent registry, which is the usual one, is looked at by its directory alone.
+    if (source.kind === 'absent') return [];
+    if (source.kind === 'unreadable') return source.why;
     try {
       const files = readdirSync(this.#dir).filter((name) => !name.startsWith('.'));
       return files.length > FILES_MAX ? `holds more than ${FILES_MAX} files` : files.sort();

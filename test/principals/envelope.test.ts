@@ -57,6 +57,7 @@ describe('a body is no envelope with', () => {
     ['a call as an object', { call: { name: 'ai-work' } }],
     ['half a character in the call', { call: '{"name":"\ud800"}' }],
     ['a short signature', { signature: signature.slice(4) }],
+    ['a long signature', { signature: `AAAA${signature}` }],
     ['a signature in base64url', { signature: `${signature.slice(0, 84)}-_==` }],
     ['a signature without its end', { signature: signature.slice(0, 86) }],
     ['a signature with spare bits', { signature: `${signature.slice(0, 85)}h==` }],

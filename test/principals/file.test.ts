@@ -75,10 +75,17 @@ test("the README's example is read as it says", () => {
 describe('a file is no principal when', () => {
   test.each([
     ['it has a field that is not known', { colour: 'red' }, "Unknown field 'colour'."],
+    [
+      'it has fields that are not known',
+      { colour: 1, ['x'.repeat(50)]: 1 },
+      `Unknown field 'colour', '${'x'.repeat(40)}'.`,
+    ],
     ['it has both a key and unsigned', { unsigned: true }, 'It must have either a key, or unsigned: true.'],
     ['it has neither', { key: undefined }, 'It must have either a key, or unsigned: true.'],
     ['unsigned is anything but true', { key: undefined, unsigned: false }, 'unsigned: '],
     ['the key is too short', { key: 'AAAA' }, 'key: it is not 32 bytes in base64.'],
+    ['the key is too long', { key: `AAAA${publicKey(KEY)}` }, 'key: it is not 32 bytes in base64.'],
+    ['the key has a line end', { key: `${publicKey(KEY)}\n` }, 'key: it is not 32 bytes in base64.'],
     ['the key has spare bits', { key: `${publicKey(KEY).slice(0, 42)}h=` }, 'key: it is not 32 bytes in base64.'],
     ['the key is base64url', { key: publicKey(KEY).replace('/', '_') }, 'key: it is not 32 bytes in base64.'],
     ['there is no source', { sources: [] }, 'sources'],
@@ -88,7 +95,7 @@ describe('a file is no principal when', () => {
     ['a key may come from any source', { sources: 'any' }, 'sources: a principal with a key names the qubes'],
     ['there are too many sources', { sources: Array.from({ length: 65 }, (_, index) => `a${index}`) }, 'sources'],
     ['the ceiling is missing', { ceiling: undefined }, 'ceiling: '],
-    ['the ceiling is no tier', { ceiling: 'none' }, 'ceiling: '],
+    ['the ceiling is no tier', { ceiling: 'none' }, 'ceiling: Invalid'],
     ['there is a list of no names', { names: [] }, 'names: '],
     ['a pattern is none', { names: ['*'] }, 'names.0: it is not a name, nor the beginning'],
     ['there are too many patterns', { names: Array(257).fill('a*') }, 'names: '],
@@ -126,6 +133,7 @@ test('limits are taken at their borders', () => {
     enrolled({ per_hour: { calls: 0, questions: 0 }, total: { qubes: 0, bytes: Number.MAX_SAFE_INTEGER }, risks: [] }),
   );
   expect(limits).toMatchObject({ calls: 0, questions: 0, qubes: 0, bytes: Number.MAX_SAFE_INTEGER, risks: new Set() });
+  expect(good(enrolled({ risks: ['destroy'] })).limits.risks).toEqual(new Set(['destroy']));
   const sources = Array.from({ length: 64 }, (_, index) => `a${index}`);
   expect(good(enrolled({ sources })).sources?.size).toBe(64);
   expect(good(enrolled({ names: Array(256).fill('a*') })).limits.names?.beginnings).toHaveLength(256);

@@ -41,6 +41,36 @@ describe('a call is new', () => {
   });
 });
 
+test('calls may come in another order than they were signed, for as long as their times allow', () => {
+  const freshness = new Freshness(0);
+  for (let late = 0; late < 20; late++) {
+    const now = NOW + late * 1_000;
+    expect(freshness.isNew(NOW - late, number(late), now)).toBe(true);
+    freshness.take(NOW - late, number(late));
+  }
+});
+
+test('a clock that goes back lets nothing be forgotten, and only ages it anew', () => {
+  const freshness = new Freshness(0);
+  freshness.isNew(NOW, number(0), NOW);
+  for (let index = 0; index < NUMBERS_MAX; index++) freshness.take(NOW, number(index));
+  const back = NOW - 100 * SKEW_MS;
+  for (const now of [back, back - 1, back - 2]) expect(freshness.isNew(now, number(NUMBERS_MAX), now)).toBe(false);
+  // What is forgotten in the end is refused by its time.
+  const later = [back + 2 * SKEW_MS, back + 4 * SKEW_MS + 10, back + 6 * SKEW_MS + 20];
+  for (const now of later) freshness.isNew(now, number(NUMBERS_MAX), now);
+  const last = later.at(-1) ?? 0;
+  expect(freshness.isNew(last, number(NUMBERS_MAX), last)).toBe(false);
+  expect(freshness.isNew(NOW + 1, number(NUMBERS_MAX), NOW)).toBe(true);
+});
+
+test('a clock that went back holds nobody up who calls by it', () => {
+  const freshness = new Freshness(0);
+  freshness.isNew(NOW, number(0), NOW);
+  freshness.take(NOW, number(0));
+  for (const now of [NOW - 10, NOW - 20, NOW - 30]) expect(freshness.isNew(now, number(1), now)).toBe(true);
+});
+
 test('the latest time is that of the latest call taken, or the floor', () => {
   const freshness = new Freshness(5);
   expect(freshness.latest).toBe(5);

@@ -34,6 +34,12 @@ test('never counts less than there was in any sixty minutes', () => {
   );
 });
 
+test('keeps no more than an hour also where nobody asks how many there were', () => {
+  const hour = new Hour();
+  for (let minute = 0; minute < 200; minute++) hour.add(NOW + minute * MINUTE);
+  expect(hour.minutes()).toHaveLength(HOUR_MINUTES + 1);
+});
+
 test('forgets nothing when the clock goes back, and is over an hour later all the same', () => {
   const hour = new Hour();
   hour.add(NOW + 100 * 24 * 60 * MINUTE);

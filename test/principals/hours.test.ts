@@ -24,6 +24,20 @@ describe('a span', () => {
     expect(open('UTC', WORK, time)).toBe(expected);
   });
 
+  test.each(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])('of %s is open on that day of the week', (day) => {
+    const opened = [16, 17, 18, 19, 20, 21, 22].filter((date) =>
+      open('UTC', [`${day} 00:00-24:00`], `2026-11-${date}`),
+    );
+    expect(opened.map((date) => new Date(`2026-11-${date}`).toUTCString().slice(0, 3).toLowerCase())).toEqual([day]);
+  });
+
+  test('may begin and end in the last minute of an hour', () => {
+    expect(open('UTC', ['mon 08:59-09:59'], '2026-11-16T08:59:00Z')).toBe(true);
+    expect(open('UTC', ['mon 08:59-09:59'], '2026-11-16T08:58:59Z')).toBe(false);
+    expect(open('UTC', ['mon 08:59-09:59'], '2026-11-16T09:58:59Z')).toBe(true);
+    expect(open('UTC', ['mon 08:59-09:59'], '2026-11-16T09:59:00Z')).toBe(false);
+  });
+
   test('of one day is open on that day only', () => {
     expect(open('UTC', ['sat 10:00-11:00'], '2026-11-21T10:30:00Z')).toBe(true);
     expect(open('UTC', ['sat 10:00-11:00'], '2026-11-20T10:30:00Z')).toBe(false);
@@ -76,6 +90,7 @@ test.each([
   'mon 8:00-18:00',
   'mon 08:00-24:01',
   'mon 08:60-18:00',
+  'mon 08:00-18:60',
   'mon 24:00-24:00',
   'mon 18:00-08:00',
   'mon 08:00-08:00',

@@ -1,7 +1,17 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { AHEAD_MS, Ledger } from '../../daemon/principals/ledger.ts';
 import { LEDGER_BYTES_MAX, type LedgerFiles, ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
 
@@ -107,6 +117,7 @@ describe('an account', () => {
     files.failing = true;
     account.tookUpTo(NOW);
     expect(await account.settled()).toBe(false);
+    expect(files.writes).toBe(2);
     expect(await account.settled()).toBe(false);
     expect(account.covers(NOW)).toBe(false);
     expect(said).toEqual([
@@ -184,6 +195,44 @@ describe('over a restart', () => {
     await ledger.close();
     expect(files.texts.get('web.json')).toBe(text);
   });
+
+  test('a file that is not believed is not written over, whatever is used', async () => {
+    const files = new Memory();
+    files.texts.set('web.json', 'x');
+    const { ledger, later } = open(files);
+    const account = ledger.account('web');
+    account.calls.add(NOW);
+    account.used();
+    account.tookUpTo(NOW);
+    account.freshness.take(NOW, NUMBER);
+    later[0]?.();
+    expect(await account.settled()).toBe(false);
+    await ledger.close();
+    expect([files.writes, files.texts.get('web.json')]).toEqual([0, 'x']);
+  });
+
+  test('a file with every minute of an hour is believed', () => {
+    const files = new Memory();
+    const calls = Array.from({ length: 61 }, (_, minute) => [Math.floor(NOW / 60_000) - minute, 1]);
+    files.texts.set('web.json', JSON.stringify({ v: 1, horizon: 0, calls, questions: calls }));
+    const account = open(files).ledger.account('web');
+    expect([account.calls.count(NOW), account.questions.count(NOW)]).toEqual([61, 61]);
+  });
+});
+
+test('left to itself the ledger is below the state directory, and counts are there after a second', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const state = mkdtempSync(join(tmpdir(), 'qmcp-ledger-'));
+  onTestFinished(() => rmSync(state, { recursive: true }));
+  const account = new Ledger(state).account('web');
+  account.calls.add(NOW);
+  account.used();
+  vi.advanceTimersByTime(999);
+  expect(readdirSync(state)).toEqual([]);
+  vi.advanceTimersByTime(1);
+  vi.useRealTimers();
+  await vi.waitFor(() => expect(readdirSync(join(state, 'principals'))).toEqual(['web.json']));
 });
 
 describe('the files', () => {
@@ -203,6 +252,22 @@ describe('the files', () => {
     expect(readdirSync(dir)).toEqual(['web.json']);
     expect(statSync(dir).mode & 0o777).toBe(0o700);
     expect(statSync(join(dir, 'web.json')).mode & 0o777).toBe(0o600);
+  });
+
+  test('are closed again, written or not', async () => {
+    const dir = place();
+    const files = ledgerFilesIn(dir);
+    await files.write('web.json', 'one');
+    mkdirSync(join(dir, 'mail.json'));
+    await expect(files.write('mail.json', 'one')).rejects.toThrow();
+    const open = readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`)];
+      } catch {
+        return [];
+      }
+    });
+    expect(open.filter((path) => path.startsWith(dir))).toEqual([]);
   });
 
   test('that are no files of ours are not read', async () => {

@@ -13,9 +13,9 @@ import { enrolled, freshNumber, KEY, OTHER_KEY, publicKey, type Signed, seal, un
 
 vi.mock('node:crypto', async (original) => {
   const real = await original<typeof crypto>();
-  return { ...real, verify: vi.fn(real.verify) };
+  return { ...real, verify: vi.fn(real.verify), createPublicKey: vi.fn(real.createPublicKey) };
 });
-const { verify } = await import('node:crypto');
+const { verify, createPublicKey } = await import('node:crypto');
 
 const NOW = 1_700_000_000_000;
 const SERVICE = 'qmcp.LifecycleAIManaged';
@@ -189,6 +189,20 @@ describe('a signed call', () => {
     expect(verify).toHaveBeenCalledTimes(2);
   });
 
+  test('finds the key of its principal made, but for the first', async () => {
+    const place = new Place({ 'web.json': enrolled() });
+    await place.admit(place.signed());
+    vi.mocked(createPublicKey).mockClear();
+    expect(ruleOf(await place.admit(place.signed()))).toBe('admitted');
+    expect(createPublicKey).not.toHaveBeenCalled();
+  });
+
+  test('of a kind that its principal may not make is denied, under its name', async () => {
+    const place = new Place({ 'web.json': enrolled({ risks: ['change'] }) });
+    const answer = await place.admit(place.signed(), { kind: 'read' });
+    expect(answer).toEqual({ kind: 'denied', rule: 'principal-risk', principal: 'web' });
+  });
+
   test('has the same number as that of another principal without harm', async () => {
     const place = new Place({ 'web.json': enrolled(), 'mail.json': enrolled({ key: publicKey(OTHER_KEY) }) });
     const number = freshNumber();
@@ -277,6 +291,18 @@ describe('the quota of calls', () => {
   });
 });
 
+test('a quota of questions alone that cannot be read denies changes too, before any question', async () => {
+  const place = new Place(
+    { 'some.json': unsignedFile({ per_hour: { questions: 9 } }) },
+    { 'some@mcp-control.json': 'x' },
+  );
+  expect(ruleOf(await place.admit({}))).toBe('principal-ledger');
+  const read = await place.admit({}, { kind: 'read' });
+  expect(ruleOf(read)).toBe('admitted');
+  if (read.kind === 'admitted') expect(await place.principals.takeQuestion(read.caller)).toBe(false);
+  expect(place.texts.get('some@mcp-control.json')).toBe('x');
+});
+
 describe('the quota of questions', () => {
   const callerOf = async (place: Place) => {
     const who = await place.admit({});
@@ -307,6 +333,7 @@ describe('the quota of questions', () => {
     const caller = await callerOf(place);
     for (let each = 0; each < 50; each++) expect(await place.principals.takeQuestion(caller)).toBe(true);
     expect(await place.principals.takeQuestion({ source: 'x' as QubeName, principal: 'default' })).toBe(true);
+    expect(place.principals.hasQuestionLeft({ source: 'x' as QubeName, principal: 'default' })).toBe(true);
     expect(place.principals.hasQuestionLeft(caller)).toBe(true);
     expect(place.writes).toBe(0);
   });

@@ -112,6 +112,29 @@ describe('a registry with files', () => {
     expect(who(registry, OTHER)).toBe('all');
     expect(registry.signed('some', MCP)).toBeNull();
     expect(registry.all().map(({ name }) => name)).toEqual(['all', 'some']);
+    expect(registry.unsigned(MCP)).toMatchObject({ kind: 'principal', of: { name: 'some' } });
+  });
+
+  test('tells all who there are by name, once each, but for files that are wrong and sources that two claim', () => {
+    put('web.json', enrolled());
+    put('bad.json', '{"key":"x"}');
+    put('all.json', unsignedFile());
+    put('few.json', unsignedFile({ sources: ['mcp-a', 'mcp-b'] }));
+    put('one.json', unsignedFile({ sources: ['mcp-control'] }));
+    put('two.json', unsignedFile({ sources: ['mcp-control'] }));
+    put('abc.json', enrolled());
+    expect(
+      open()
+        .all()
+        .map(({ name }) => name),
+    ).toEqual(['abc', 'all', 'few', 'web']);
+  });
+
+  test('complains about files by name, in whatever order the file system has them', () => {
+    put('b.json', '');
+    put('a.json', '');
+    vi.mocked(readdirSync).mockReturnValue(['b.json', 'a.json'] as never);
+    expect(open().complaints.map(({ file }) => file)).toEqual(['principals/a.json', 'principals/b.json']);
   });
 
   test.each([
@@ -130,6 +153,7 @@ describe('a registry with files', () => {
     ['Web.json', enrolled(), '/etc/qmcp/principals/Web.json: The name of the file must be'],
     ['web.jsn', enrolled(), '/etc/qmcp/principals/web.jsn: The name of the file must be'],
     ['a\u001b[31m.json', enrolled(), '/etc/qmcp/principals/a?[31m.json: The name of the file must be'],
+    ["it's.json", enrolled(), "/etc/qmcp/principals/it's.json: The name of the file must be"],
   ])('with a file %j that is wrong says so, and is in use all the same', (name, text, sentence) => {
     put(name, text);
     const registry = open();
@@ -151,6 +175,40 @@ describe('a registry with files', () => {
     put('bad.json', '{"key":"not one"}');
     expect(who(registry)).toBe('all');
     expect(texts(registry.complaints)[0]).toContain('Until it is mended, this principal does not exist.');
+    put('Bad.json', enrolled());
+    expect(who(registry)).toBe('nobody');
+    fs.rmSync(join(dir, 'Bad.json'));
+    expect(who(registry)).toBe('all');
+    fs.mkdirSync(join(dir, 'worse.json'));
+    expect(who(registry)).toBe('nobody');
+    expect(texts(registry.complaints).at(-1)).toContain(
+      'principals/worse.json: It cannot be read: it is not a regular file.',
+    );
+  });
+
+  test('that becomes readable again is what it was, also where it holds nobody', () => {
+    const registry = open();
+    vi.mocked(readdirSync).mockImplementation(() => {
+      throw new Error('no');
+    });
+    fs.writeFileSync(join(dir, '.hidden'), '');
+    expect(who(registry)).toBe('nobody');
+    expect(texts(registry.complaints)[0]).toContain('it gives an unknown error.');
+    vi.mocked(readdirSync).mockReset();
+    expect(who(registry)).toBe('the default');
+  });
+
+  test('that cannot be read is told once, and once more for every other reason', () => {
+    const told: string[][] = [];
+    const registry = open({ changed: (complaints) => told.push(texts(complaints)) });
+    for (const code of ['EACCES', 'EACCES', 'EIO', 'EIO']) {
+      vi.mocked(readdirSync).mockImplementation(() => {
+        throw Object.assign(new Error('no'), { code });
+      });
+      ms += 1_000;
+      expect(who(registry)).toBe('nobody');
+    }
+    expect(told).toEqual([[expect.stringContaining('EACCES')], [expect.stringContaining('EIO')]]);
   });
 
   test('that cannot be read knows nobody', () => {
@@ -177,9 +235,11 @@ describe('a registry with files', () => {
     fs.rmdirSync(dir);
     fs.writeFileSync(dir, '');
     expect(who(open())).toBe('nobody');
+    expect(texts(open().complaints)[0]).toContain('it is below something that is not a directory.');
     fs.rmSync(dir);
     fs.symlinkSync('/nonexistent/here', dir);
     expect(who(open())).toBe('nobody');
+    expect(texts(open().complaints)[0]).toContain('it is below a link to nothing.');
     fs.rmSync(dir);
     fs.mkdirSync(dir);
   });
@@ -193,11 +253,19 @@ describe('a registry with files', () => {
     expect(texts(registry.complaints)[0]).toContain(`holds more than ${FILES_MAX} files`);
   });
 
+  test('with as many files as the limit says looks at each, one that has just gone included', () => {
+    vi.mocked(readdirSync).mockReturnValue(Array.from({ length: FILES_MAX }, (_, index) => `a${index}.json`) as never);
+    expect(texts(open().complaints)[0]).toMatch(/principals\/a0\.json: It was there a moment ago\./);
+  });
+
   test('complains about so many files, and counts the others', () => {
-    for (let index = 0; index < 60; index++) put(`a${index}.json`, '');
-    const { complaints } = open();
-    expect(complaints).toHaveLength(51);
-    expect(complaints.at(-1)?.sentence).toBe('10 more complaints about files here.');
+    for (let index = 0; index < 50; index++) put(`a${index}.json`, '');
+    const registry = open();
+    expect(registry.complaints).toHaveLength(50);
+    expect(registry.complaints.at(-1)?.sentence).toContain('It is not one JSON object.');
+    for (let index = 50; index < 60; index++) put(`a${index}.json`, '');
+    expect(registry.complaints).toHaveLength(51);
+    expect(texts(registry.complaints).at(-1)).toBe('/etc/qmcp/principals: 10 more complaints about files here.');
   });
 });
 
@@ -217,6 +285,39 @@ describe('changes', () => {
     fs.rmSync(join(dir, 'all.json'));
     expect(who(registry)).toBe('the default');
     expect(told.map((each) => each.length)).toEqual([0, 0, 1, 0, 0]);
+  });
+
+  test('hold at once whatever is asked first', () => {
+    const registry = open();
+    put('web.json', enrolled());
+    expect(registry.isInUse).toBe(true);
+    put('mail.json', enrolled());
+    expect(registry.all()).toHaveLength(2);
+    put('bad.json', '');
+    expect(registry.complaints).toHaveLength(1);
+    put('new.json', enrolled());
+    expect(registry.signed('new', MCP)?.name).toBe('new');
+  });
+
+  test('hold at once when the whole directory is taken away', () => {
+    put('all.json', unsignedFile());
+    const registry = open();
+    expect(who(registry)).toBe('all');
+    fs.rmSync(dir, { recursive: true });
+    expect(who(registry)).toBe('the default');
+    fs.mkdirSync(dir);
+  });
+
+  test('hold after a second also by the clock that the registry takes by itself', () => {
+    put('all.json', unsignedFile());
+    put('some.json', unsignedFile({ sources: ['mcp-third'] }));
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => ms);
+    onTestFinished(() => clock.mockRestore());
+    const registry = new Registry(etc, { now: late });
+    fs.writeFileSync(join(dir, 'some.json'), unsignedFile({ sources: ['mcp-control'] }));
+    expect(who(registry)).toBe('all');
+    ms = 1_000;
+    expect(who(registry)).toBe('some');
   });
 
   test('of the file of the caller hold at once also when it is written over', () => {
@@ -278,6 +379,21 @@ test('where nobody is enrolled a call looks at the directory, and at nothing mor
   expect(vi.mocked(statSync).mock.calls.map(([path]) => path)).toEqual([dir]);
   expect(readdirSync).not.toHaveBeenCalled();
   fs.mkdirSync(dir);
+});
+
+test('a registry of up to a thousand files is looked at whenever it changes, however long that takes', () => {
+  for (let index = 0; index < 1_000; index++) put(`a${index}.json`, enrolled());
+  let took = 10;
+  const registry = new Registry(etc, {
+    monotonicMs: () => {
+      ms += took;
+      return ms;
+    },
+  });
+  took = 0;
+  expect(registry.all()).toHaveLength(1_000);
+  fs.rmSync(join(dir, 'a7.json'));
+  expect(registry.all()).toHaveLength(999);
 });
 
 test('a large registry is not looked at again and again while it is being changed', () => {

@@ -114,6 +114,16 @@ describe('the fleet as a caller may see it', () => {
     expect(managed(scopedTo({ ...limited, principal: 'other' }, held).peek())).toEqual(['ai-web-1']);
   });
 
+  test('is remembered for so many callers of one snapshot, and made anew for one more', () => {
+    const held = new Held();
+    held.held = new Map(snapshot);
+    const callers = Array.from({ length: 65 }, (_, index) => ({ ...limited, principal: `p${index}` }));
+    const first = callers.map((caller) => scopedTo(caller, held).peek());
+    const again = callers.map((caller) => scopedTo(caller, held).peek());
+    expect(again.map((each, index) => each === first[index])).toEqual([...Array(64).fill(true), false]);
+    expect(again.map(managed)).toEqual(first.map(managed));
+  });
+
   test('knows no more than the fleet does', async () => {
     const held = new Held();
     held.held = null;
