@@ -4,7 +4,7 @@
  */
 import { SERVICES } from '../daemon/authority/tables.ts';
 import type { Command, Definition, Option, Words } from '../daemon/operator/command.ts';
-import { exitSentence, optionTerm } from '../daemon/operator/help.ts';
+import { exitSentence, NOTATION, optionTerm, shapesOf } from '../daemon/operator/help.ts';
 import { PLACES } from '../daemon/operator/places.ts';
 import { SETTING_WORDS } from '../daemon/operator/settings-words.ts';
 import { QMCPCTL } from '../daemon/operator/verbs.ts';
@@ -37,6 +37,7 @@ const overview = (verbs: readonly (readonly [string, Command])[]): string =>
         (name) => term(bold(name), `${SETTING_WORDS[name].what}; without the file: ${SETTING_WORDS[name].absent}`),
       ).join('')}`,
     ],
+    ['JSON', text(`Verbs that print something take --json. ${NOTATION}`)],
     [
       'ENVIRONMENT',
       term(bold('NO_COLOR'), 'if set to anything but nothing, no colours are used; they are used on a terminal alone'),
@@ -89,10 +90,13 @@ const sectionsOf = (definition: Definition): [string, string][] => {
       'EXAMPLES',
       examples.map(([command, does]) => `.PP\n.nf\n${escaped(command)}\n.fi\n.RS\n${text(does)}.RE\n`).join(''),
     ],
-    ...(json === null ? [] : [['JSON', text(json)] as [string, string]]),
+    ...(json === null ? [] : [['JSON', shapesOf(json).map(shapeText).join('.PP\n')] as [string, string]]),
     ...(exits === undefined ? [] : [['EXIT STATUS', text(exitSentence(exits))] as [string, string]]),
   ];
 };
+
+const shapeText = ({ when, shape }: { readonly when: string; readonly shape: string }): string =>
+  `${when === '' ? '' : `${text(`${sentenceCase(when)}:`)}.br\n`}${text(shape)}`;
 
 const synopsis = ({ name, operands }: Definition): string =>
   `${bold(name)} ${operands === '' ? '' : `${escaped(operands)} `}[${italic('OPTIONS')}]\n`;

@@ -51,6 +51,8 @@ export const status = z.object({
   uptime_s: seconds,
   qubesd: z.enum(['connected', 'away']),
   journal: z.object({ ok: z.boolean(), sentence: z.string().nullable() }),
+  /** Why what could be undone cannot be kept, or was lost. */
+  undo_complaint: z.string().nullable(),
   mode: z.object({
     tier_default: z.enum(['full', 'ro']),
     policy: z.enum(['compat', 'least-privilege', 'absent', 'unknown']),

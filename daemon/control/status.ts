@@ -13,7 +13,7 @@ export const hello = (_: object, parts: ControlParts): Said =>
   done({ pid: parts.pid, uptime_s: uptime(parts) } satisfies z.infer<typeof helloAnswer>);
 
 export const status = async (_: object, parts: ControlParts): Promise<Said> => {
-  const { broker, calls, confirmSocket, fleet, journal, onScreen, restraint, settings } = parts;
+  const { broker, calls, confirmSocket, fleet, journal, onScreen, restraint, settings, undo } = parts;
   const { tierDefault, policyMode, enforceMode, confirmKey } = settings.current();
   const health = journal.health();
   const all = await soon(fleet.snapshot(), null);
@@ -22,6 +22,7 @@ export const status = async (_: object, parts: ControlParts): Promise<Said> => {
     uptime_s: uptime(parts),
     qubesd: fleet.isStanding ? 'connected' : 'away',
     journal: { ok: health.ok, sentence: (health.ok ? health.warning : health.reason) ?? null },
+    undo_complaint: undo.complaint,
     mode: { tier_default: tierDefault, policy: policyMode, enforce: enforceMode },
     dialog: { key: confirmKey !== null, listens: isSocket(confirmSocket) },
     complaints: complaintsOf(parts),

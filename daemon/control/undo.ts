@@ -66,8 +66,14 @@ const takeBack = (entry: UndoEntry, parts: ControlParts): Promise<Said> => {
         const kept = await keepReverse(entry, undoSeq, parts);
         if (kept !== null) return declined(`Nothing was done. ${kept}`);
         const { changed, to } = plan;
-        await changed.write(to);
-        if (changed.isSame(await changed.read(), to)) return done(undoneOf(entry, plan, true));
+        try {
+          await changed.write(to);
+          if (changed.isSame(await changed.read(), to)) return done(undoneOf(entry, plan, true));
+        } catch (error) {
+          await forgetReverse(undoSeq, plan, error, parts);
+          throw error;
+        }
+        await forgetReverse(undoSeq, plan, null, parts);
         return declined(`qubesd took it, but does not show it. Look at ${name} in dom0.`);
       },
     },
@@ -137,6 +143,16 @@ const keepReverse = async ({ change, qube }: UndoEntry, seq: number, parts: Cont
     if (error instanceof UndoUnavailable) return error.message;
     throw error;
   }
+};
+
+/** An undo that never came about is nothing to undo. One that may yet come about, or did in part, keeps what would take it back. */
+const forgetReverse = async (seq: number, { changed, from }: Plan, error: unknown, { undo }: ControlParts) => {
+  if (error instanceof AdminError && error.kind === 'deadline') return;
+  const now = await changed.read().then(
+    (value) => ({ value }),
+    () => null,
+  );
+  if (now !== null && changed.isSame(now.value, from)) undo.spend(seq);
 };
 
 const shownOf = ({ seq, service, source, principal, qube, change }: UndoEntry) => ({

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { rowsOf } from '../journal/rows.ts';
 import { oneFile } from './audit-show.ts';
-import { verifyPlace } from './audit-verify.ts';
+import { KNOWN_BREAK_OPTION, knownBreaks, verifyPlace } from './audit-verify.ts';
 import { DONE, FAILED, Refusal, UsageError, verb } from './command.ts';
 import { DEFAULT_LOG, PLACE_OPTIONS, withSources } from './journal-place.ts';
 import { counting } from './report/figures.ts';
@@ -22,6 +22,7 @@ export const auditReport = verb(
     options: {
       ...FILTER_OPTIONS,
       ...PLACE_OPTIONS,
+      ...KNOWN_BREAK_OPTION,
       out: {
         type: 'string',
         value: 'PAGE.html',
@@ -38,7 +39,7 @@ export const auditReport = verb(
     const { out } = values;
     if (out === undefined) throw new UsageError('Say with --out which file to write.');
     const wanted = rowFilter(values, io.now());
-    const { report: verified } = await verifyPlace(file, values, new Set(), () => {});
+    const { report: verified } = await verifyPlace(file, values, knownBreaks(values), () => {});
     const count = counting();
     await withSources(file, values, async (sources) => {
       for await (const rows of rowsOf(sources)) for (const row of rows) if (wanted(row)) count.see(row);

@@ -5,7 +5,7 @@ import { DONE, type Io, type Options, UsageError, verb } from './command.ts';
 import { DEFAULT_LOG, LOG_OPTION, withSources } from './journal-place.ts';
 import { CSV_HEAD, csvOf } from './row-csv.ts';
 import { FILTER_OPTIONS, rowFilter } from './row-filter.ts';
-import { TABLE_HEAD, tableLine } from './row-table.ts';
+import { TABLE, WIDE_TABLE } from './row-table.ts';
 
 /** `tail` keeps so many records in memory at most. */
 export const MAX_TAIL = 10_000;
@@ -14,8 +14,11 @@ const DEFAULT_TAIL = 20;
 const RECORDS = {
   json: { type: 'boolean', default: false, text: 'the records themselves, one per line' },
 } as const satisfies Options;
+const WIDE = {
+  wide: { type: 'boolean', short: 'w', default: false, text: 'cut nothing, however long the lines get' },
+} as const satisfies Options;
 const RECORD_SHAPE =
-  'One record per line, as it is in the journal: {"seq", "ts", "type", ...}. See daemon/journal/record.ts.';
+  'one line for each record, as it is in the journal: {"v": n, "seq": n, "ts": text, "type": word, "hash": text, "prev": text, ...}';
 const WITHOUT_FILE = `Without FILE it reads all files in ${DEFAULT_LOG}.`;
 
 export const auditShow = verb(
@@ -25,15 +28,16 @@ export const auditShow = verb(
     operands: '[FILE]',
     words: ['file'],
     about: [`Shows the records of the journal that pass all the options, oldest first. ${WITHOUT_FILE}`],
-    options: { ...FILTER_OPTIONS, ...LOG_OPTION, ...RECORDS },
+    options: { ...FILTER_OPTIONS, ...LOG_OPTION, ...WIDE, ...RECORDS },
     examples: [['sudo qmcpctl audit show --since 1d --qube ai-work', 'What was asked about one qube since yesterday.']],
     json: RECORD_SHAPE,
   },
   async (values, operands, io) => {
     const wanted = rowFilter(values, io.now());
     return withSources(oneFile(operands), values, async (sources) => {
-      if (!values.json) await io.out(TABLE_HEAD);
-      for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), values.json ? rawLine : tableLine, io);
+      const { head, line } = formOf(values);
+      await io.out(head);
+      for await (const rows of rowsOf(sources)) await print(rows.filter(wanted), line, io);
       return DONE;
     });
   },
@@ -56,6 +60,7 @@ export const auditTail = verb(
         value: 'NUMBER',
         text: `so many, at most ${MAX_TAIL} (default ${DEFAULT_TAIL})`,
       },
+      ...WIDE,
       ...RECORDS,
     },
     examples: [['sudo qmcpctl audit tail -n 5 --verdict refuse', 'The last five refusals, with the rule of each.']],
@@ -69,8 +74,9 @@ export const auditTail = verb(
     const rows = await withSources(oneFile(operands), values, (sources) =>
       lastRows(sources, wanted, Number(values.number)),
     );
-    if (!values.json) await io.out(TABLE_HEAD);
-    await print(rows, values.json ? rawLine : tableLine, io);
+    const { head, line } = formOf(values);
+    await io.out(head);
+    await print(rows, line, io);
     return DONE;
   },
 );
@@ -114,10 +120,17 @@ export const auditExport = verb(
 /** An unreadable line has nothing to hand on; verify names it. */
 const rawLine = ({ line }: Row): string => (line === '' ? '' : `${line}\n`);
 
-const FORMATS: Readonly<Record<string, { readonly head: string; readonly line: (row: Row) => string }>> = {
+interface Form {
+  readonly head: string;
+  readonly line: (row: Row) => string;
+}
+const FORMATS: Readonly<Record<string, Form>> = {
   json: { head: '', line: rawLine },
   csv: { head: CSV_HEAD, line: csvOf },
 };
+
+const formOf = ({ json, wide }: { readonly json: boolean; readonly wide: boolean }): Form =>
+  json ? { head: '', line: rawLine } : wide ? WIDE_TABLE : TABLE;
 
 async function print(rows: readonly Row[], line: (row: Row) => string, io: Io): Promise<void> {
   const text = rows.map(line).join('');

@@ -2,9 +2,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Report, verifyJournal } from '../journal/verify.ts';
 import { oneFile } from './audit-show.ts';
-import { DONE, FAILED, type Io, printable, UsageError, verb } from './command.ts';
+import { DONE, FAILED, type Io, type Options, printable, UsageError, verb } from './command.ts';
 import { DEFAULT_LOG, PLACE_OPTIONS, type PlaceFlags, trustOf, withSources } from './journal-place.ts';
 import { JSON_OPTION } from './places.ts';
+
+/** Of every verb that verifies. */
+export const KNOWN_BREAK_OPTION = {
+  'known-break': {
+    type: 'string',
+    multiple: true,
+    default: [],
+    value: 'NUMBER',
+    text: 'the break that this record tells of is known; may be repeated',
+  },
+} as const satisfies Options;
 
 export const auditVerify = verb(
   {
@@ -21,25 +32,20 @@ export const auditVerify = verb(
     ],
     options: {
       ...PLACE_OPTIONS,
-      'known-break': {
-        type: 'string',
-        multiple: true,
-        default: [],
-        value: 'NUMBER',
-        text: 'the break that this record tells of is known; may be repeated',
-      },
+      ...KNOWN_BREAK_OPTION,
       ...JSON_OPTION,
     },
     examples: [['sudo qmcpctl audit verify', 'Says in a few lines whether the journal of this machine is intact.']],
     json:
-      '{"ok": bool, "entries": records, "error": sentence or null, "format": "journal" or "earlier" or "empty",\n' +
-      ' "fault": {...} or null, "breaks": [...], "remarks": [...], "signed_up_to": record or null, "last": record or null}',
+      '{"ok": bool, "entries": n, "error": text or null, "format": "journal" or "earlier" or "empty",\n' +
+      ' "fault": {"what": word, "file": path, "line": n or null, "seq": n or null, "sentence": text} or null,\n' +
+      ' "breaks": [{"type": word, "seq": n, "ts": text, "sentence": text}],\n' +
+      ' "remarks": [{"type": word, "seq": n, "ts": text, "sentence": text}], "signed_up_to": n or null, "last": n or null}',
     exits: ['if all is well', 'if not'],
   },
   async (values, operands, io) => {
     const file = oneFile(operands);
-    const knownBreaks = new Set(values['known-break'].map(numberOf));
-    const { report, keyFiles } = await verifyPlace(file, values, knownBreaks, (records) => {
+    const { report, keyFiles } = await verifyPlace(file, values, knownBreaks(values), (records) => {
       if (io.watched) io.err(`\r${records} records`);
     });
     if (io.watched) io.err('\r\x1b[K');
@@ -71,10 +77,14 @@ export async function verifyPlace(
 
 const TORN_WAIT_MS = 300;
 
-function numberOf(text: string): number {
-  if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new UsageError('--known-break takes the number of a record.');
-  return Number(text);
-}
+/** The records that tell of a break which the operator knows of. Throws UsageError. */
+export const knownBreaks = (flags: { readonly 'known-break': readonly string[] }): ReadonlySet<number> =>
+  new Set(
+    flags['known-break'].map((text) => {
+      if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new UsageError('--known-break takes the number of a record.');
+      return Number(text);
+    }),
+  );
 
 const printJson = ({ ok, records, fault, breaks, remarks, format, signedUpTo, last }: Report, io: Io): Promise<void> =>
   io.out(

@@ -66,7 +66,7 @@ export interface Definition<O extends Options = Options> {
   readonly options: O;
   /** A command as it is typed, and what it does. At least one. */
   readonly examples: readonly (readonly [command: string, does: string])[];
-  /** The shape of what --json prints; null where there is no --json. */
+  /** The shape of what --json prints (help.ts, NOTATION), one a line after what it depends on; null where there is no --json. */
   readonly json: string | null;
   /** What the exit codes mean beyond the usual: a clause for 0 and one for 1. */
   readonly exits?: readonly [done: string, failed: string];

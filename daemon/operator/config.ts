@@ -8,7 +8,7 @@ import { POLICY_MODE_FILE } from '../settings/mode.ts';
 import { complaintText } from '../settings/settings.ts';
 import { backupsIn } from './change/backups.ts';
 import { backupsOf, type Change } from './change/change.ts';
-import { realDisk } from './change/disk.ts';
+import { realDisk, textAt } from './change/disk.ts';
 import { DONE, FAILED, group, type Io, nearest, oneOperand, printable, Refusal, UsageError, verb } from './command.ts';
 import { JSON_OPTION } from './places.ts';
 import { digitsOf } from './quantities.ts';
@@ -197,11 +197,9 @@ const contentOf = async (
 };
 
 const textIn = async (file: string): Promise<string> => {
-  const found = await realDisk.read(file).catch((error: Error) => {
-    throw new Refusal(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? error.message}).`);
-  });
-  if (found === null) throw new Refusal(`There is no file ${file}.`);
-  return found.text;
+  const text = await textAt(file);
+  if (text === null) throw new Refusal(`There is no file ${printable(file)}.`);
+  return text;
 };
 
 const refuseMode = (name: FileName): void => {
@@ -234,7 +232,9 @@ const restore = verb(
       ['qmcpctl config restore', 'A table of what was kept.'],
       ['sudo qmcpctl config restore 20260131T120000000Z', 'Settings and policy as they were before that change.'],
     ],
-    json: '[{"id", "made", "by", "files": [path]}], or with BACKUP {"changed": [path], "backup": id or null}',
+    json:
+      'without BACKUP: [{"id", "made", "by", "files": [path]}]\n' +
+      'with BACKUP: {"changed": [path], "backup": id or null}',
   },
   async (values, operands, io) => {
     const backups = await backupsIn(realDisk, backupsOf(values.etc)).catch((error: NodeJS.ErrnoException) => {

@@ -4,6 +4,7 @@ import { status as statusShape } from '../control/protocol.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import { usedBytes } from '../services/budget.ts';
 import { askDaemon, helloDaemon } from './ask-daemon.ts';
+import { KNOWN_BREAK_OPTION, knownBreaks } from './audit-verify.ts';
 import { DONE, FAILED, type Io, Refusal, verb } from './command.ts';
 import { accountsCheck } from './doctor/accounts.ts';
 import { daemonCheck } from './doctor/daemon.ts';
@@ -73,6 +74,7 @@ export const doctor = verb(
         text: 'the system is below DIR (default /)',
         words: 'directory',
       },
+      ...KNOWN_BREAK_OPTION,
       ...JSON_OPTION,
     },
     examples: [['sudo qmcpctl doctor', 'A list of findings, the worst first, or a line that says that all is well.']],
@@ -124,6 +126,7 @@ const machineAt = (
     readonly qubesd: string;
     readonly root: string;
     readonly 'tool-path': string;
+    readonly 'known-break': readonly string[];
   },
   io: Io,
 ): Machine => {
@@ -133,6 +136,7 @@ const machineAt = (
     ...{ etc, run, state, log, policy, now: io.now },
     system: (path) => join(values.root, path),
     programs: programsIn(values['tool-path']),
+    knownBreaks: knownBreaks(values),
     settings: settingsWith(values, new Map(), io.now),
     fleet: once(() => readFleet(qubesd, { properties: true })),
     bytesOf: async (qubes) => {

@@ -48,9 +48,10 @@ export const explain = verb(
       ],
     ],
     json:
-      '{"service", "action", "source", "principal", "ceiling": tier or null, "verdict": "allow" or "ask" or "refuse", "rule": text,\n' +
+      '{"service", "action", "source", "principal", "ceiling": tier or null, "verdict": "allow" or "ask" or "refuse", "rule",\n' +
       ' "decided_by": "broker" or "policy",\n' +
-      ' "qubes": [{"role", "name", "uuid", "klass", "state", "tags": [tag] or null, "tier", "guarded": bool}],\n' +
+      ' "qubes": [{"role", "name", "uuid": text or null, "klass": word or null, "state": word or null, "tags": [tag] or null,\n' +
+      '   "tier": tier or null, "guarded": bool}],\n' +
       ' "settings": {"tier_default", "enforce_mode", "consent_policy"},\n' +
       ' "question": {"lines": [text], "type_to_confirm": text or null} or null,\n' +
       ' "unasked": word or null, "reply": {...} or null}',

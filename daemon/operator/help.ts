@@ -18,9 +18,21 @@ export function verbHelp({ name, operands, about, options, examples, json, exits
     [...(rows.length > 0 ? [listed(rows)] : []), PLACES_LINE].join('\n'),
     examples.map(([command, does]) => `Example: ${command}\n${indented(does)}`).join('\n'),
     ...(exits === undefined ? [] : [wrapped(exitSentence(exits), WIDTH - 1).join('\n')]),
-    ...(json === null ? [] : [`--json prints:\n${indented(json)}`]),
+    ...shapesOf(json).map(({ when, shape }) => `--json prints${when === '' ? '' : `, ${when}`}:\n${indented(shape)}`),
   ].join('\n\n')}\n`;
 }
+
+/** What --json prints, and when, where that is not always the same. How to read a shape is `NOTATION`. */
+export const shapesOf = (json: string | null): { readonly when: string; readonly shape: string }[] =>
+  (json ?? '').split(/\n(?=[a-z][A-Za-z, ]*: )/).flatMap((part) => {
+    const [, when = '', shape = ''] = /^(?:([a-z][A-Za-z, ]*): )?([[{].*)$/s.exec(part) ?? [];
+    return shape === '' ? [] : [{ when, shape }];
+  });
+
+export const NOTATION =
+  'It is one JSON value in a line. In the shapes here {"a", "b": n} is an object with exactly these fields: n is a number, ' +
+  'bool is true or false, and any other word a text, as is a field of which nothing is said; [x] is a list of any length; ' +
+  'or parts what else can stand there; and ... stands for more fields, which depend on the rest.';
 
 export const groupHelp = (name: string, summary: string, verbs: Readonly<Record<string, Command>>): string => {
   const rows = Object.entries(verbs).map(([verb, command]) => [verb, command.summary] as const);

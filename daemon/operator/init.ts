@@ -4,8 +4,9 @@ import { status as statusShape } from '../control/protocol.ts';
 import { isQubeName } from '../names.ts';
 import { isManaged } from '../qube.ts';
 import { bytes } from '../services/words.ts';
-import type { Settings } from '../settings/settings.ts';
-import { askDaemonIfThere, START } from './ask-daemon.ts';
+import type { FileName } from '../settings/files.ts';
+import { complaintText, type Settings } from '../settings/settings.ts';
+import { askDaemonIfThere, RESTART, START } from './ask-daemon.ts';
 import type { Change } from './change/change.ts';
 import { realDisk } from './change/disk.ts';
 import { DONE, type Io, Refusal, UsageError, verb } from './command.ts';
@@ -74,7 +75,7 @@ export const init = verb(
     const fleet = await readFleet(values.qubesd, { properties: true });
     const before = await stepsFor(values, fleet, io);
     const changes: Change[] = before.flatMap(({ file }) =>
-      file ? [{ path: join(values.etc, file.name), text: file.text }] : [],
+      file ? [{ path: join(values.etc, file.name), text: file.text, seen: null }] : [],
     );
     const changed = values.apply ? await apply(changes, values, io) : { paths: [], backup: null };
     const steps = values.apply ? await stepsFor(values, fleet, io) : before;
@@ -95,11 +96,18 @@ interface Wanted extends Where {
 
 const stepsFor = async (values: Wanted, fleet: readonly FleetQube[], io: Io): Promise<Step[]> => {
   const settings = settingsWith(values, new Map(), io.now);
+  /** What is there is never touched, understood or not. */
+  const unless = (name: FileName, step: () => Step): Step => brokenStep(name, settings, values.etc) ?? step();
+  const { poolCap, privateCap } = settings;
   return [
     directoryStep(values.etc),
-    capStep('pool-cap', settings.poolCap, values['pool-cap'], LEAST_POOL, 'all qubes of agents together'),
-    capStep('private-cap', settings.privateCap, values['private-cap'], PRIVATE_CAP, 'one created qube'),
-    egressStep(settings, values.egress ?? null, fleet),
+    unless('pool-cap', () =>
+      capStep('pool-cap', poolCap, values['pool-cap'], LEAST_POOL, 'all qubes of agents together'),
+    ),
+    unless('private-cap', () =>
+      capStep('private-cap', privateCap, values['private-cap'], PRIVATE_CAP, 'one created qube'),
+    ),
+    unless('birth-egress', () => egressStep(settings, values.egress ?? null, fleet)),
     ...agentSteps(values.agent, fleet),
     settings.confirmKey === null
       ? you('Make the key for answers, as the user of the desktop. Without it no question can be answered yes.', ENROL)
@@ -107,6 +115,11 @@ const stepsFor = async (values: Wanted, fleet: readonly FleetQube[], io: Io): Pr
     ...(await daemonSteps(values.run, io)),
     ...qubeSteps(settings, fleet),
   ];
+};
+
+const brokenStep = (name: FileName, { complaints }: Settings, etc: string): Step | null => {
+  const complaint = complaints.find(({ file }) => file === name);
+  return complaint ? you(complaintText(etc, complaint), `sudo qmcpctl config set ${name} ...`) : null;
 };
 
 const apply = async (changes: readonly Change[], where: Where, io: Io) => {
@@ -169,7 +182,11 @@ const agentSteps = (agent: string, fleet: readonly FleetQube[]): Step[] => {
 };
 
 const daemonSteps = async (run: string, io: Io): Promise<Step[]> => {
-  const status = await askDaemonIfThere(run, 'status', {}, statusShape, io);
+  const status = await askDaemonIfThere(run, 'status', {}, statusShape, io).catch((error: unknown) => {
+    if (error instanceof Refusal) return error.message;
+    throw error;
+  });
+  if (typeof status === 'string') return [you(status, RESTART)];
   if (status === null) return [you('The daemon does not run.', START)];
   const installed =
     status.mode.policy === 'absent' ? [you('The qrexec policy is not installed.', 'sudo qmcpctl doctor')] : [];

@@ -42,7 +42,7 @@ export const migrate = verb(
       ['sudo qmcpctl migrate', 'Moves it aside, after asking.'],
       ['sudo qmcpctl migrate --back', 'Puts it back, once the package is removed.'],
     ],
-    json: '{"moved": [paths], "directory": path or null, "settings": [sentences]}',
+    json: '{"moved": [path], "directory": path or null, "settings": [text]}',
     exits: ['if it is done, or there is nothing to do', 'if nothing was moved'],
   },
   async (values, _, io) => {

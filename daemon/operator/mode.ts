@@ -4,7 +4,6 @@ import { elevationOf, tierOf } from '../authority/capabilities.ts';
 import { CAPABILITIES, type Capability } from '../authority/tables.ts';
 import { isManaged } from '../qube.ts';
 import { contentLines } from '../settings/lines.ts';
-import { look } from '../settings/look.ts';
 import { POLICY_MODE_FILE } from '../settings/mode.ts';
 import type { PolicyMode, Settings } from '../settings/settings.ts';
 import type { Change } from './change/change.ts';
@@ -12,7 +11,7 @@ import { DONE, FAILED, type Io, Refusal, UsageError, verb } from './command.ts';
 import { type FleetQube, readFleet } from './fleet.ts';
 import { JSON_OPTION, YES_OPTION } from './places.ts';
 import { tableOf } from './table.ts';
-import { settingsWith, type Where, writeSettings } from './write-settings.ts';
+import { seenAt, settingsWith, type Where, writeSettings } from './write-settings.ts';
 
 const MODES = ['compat', 'least-privilege'] as const;
 type Mode = (typeof MODES)[number];
@@ -57,7 +56,7 @@ export const mode = verb(
     if (wanted === undefined) return say(before, values.json, io);
     if (!isMode(wanted) || surplus !== undefined) throw new UsageError('Say compat or least-privilege.');
 
-    const changes = changesTo(wanted, before.policyMode, values['without-policy'], values, io.now);
+    const changes = await changesTo(wanted, before.policyMode, values['without-policy'], values);
     const policyAfter = before.policyMode === 'absent' ? 'absent' : wanted;
     const fleet = await readFleet(values.qubesd, { properties: false });
     const qubes = differences(fleet, before, { tierDefault: TIER_DEFAULT[wanted], policyMode: policyAfter });
@@ -96,15 +95,15 @@ const say = async ({ tierDefault, policyMode, complaints }: Settings, json: bool
   return disagree.length === 0 ? DONE : FAILED;
 };
 
-/** In the order in which a crash between the two leaves the stricter one in force. */
-const changesTo = (
+/** In the order in which a crash between the two leaves the stricter one in force. Only what was shown is agreed to. */
+const changesTo = async (
   wanted: Mode,
   policyMode: PolicyMode,
   withoutPolicy: boolean,
   { etc, policy }: Where,
-  now: () => number,
-): Change[] => {
-  const setting: Change = { path: join(etc, 'tier-default'), text: `${TIER_DEFAULT[wanted]}\n` };
+): Promise<Change[]> => {
+  const file = join(etc, 'tier-default');
+  const setting: Change = { path: file, text: `${TIER_DEFAULT[wanted]}\n`, seen: await seenAt(file) };
   const path = join(policy, POLICY_MODE_FILE);
   if (policyMode === 'absent') {
     if (withoutPolicy) return [setting];
@@ -114,8 +113,8 @@ const changesTo = (
   }
   if (withoutPolicy)
     throw new UsageError(`The policy is installed (${path}), so it is written too. Leave out --without-policy.`);
-  const { source } = look(path, undefined, now);
-  const include = { path, text: withMode(source.kind === 'text' ? source.text : '', wanted) };
+  const seen = await seenAt(path);
+  const include: Change = { path, text: withMode(seen ?? '', wanted), seen };
   return wanted === 'least-privilege' ? [include, setting] : [setting, include];
 };
 

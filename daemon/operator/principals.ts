@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { isPrincipalName, keyObject, type Principal, parsePrincipal } from '../principals/file.ts';
 import { Registry } from '../principals/registry.ts';
 import { complaintText } from '../settings/settings.ts';
-import { realDisk } from './change/disk.ts';
+import type { Change } from './change/change.ts';
+import { realDisk, textAt } from './change/disk.ts';
 import { DONE, FAILED, group, type Io, oneOperand, printable, Refusal, UsageError, verb } from './command.ts';
 import { JSON_OPTION, YES_OPTION } from './places.ts';
 import { digitsOf } from './quantities.ts';
 import { tableOf } from './table.ts';
-import { type Where, writeSettings } from './write-settings.ts';
+import { seenAt, type Where, writeSettings } from './write-settings.ts';
 
 const TIERS = ['ro', 'exec', 'net', 'full'];
 const RISKS = ['read', 'change', 'destroy'];
@@ -24,7 +25,7 @@ const list = verb(
     about: ['Lists the principals as the daemon has them, and says what is wrong with a file that is none.'],
     options: JSON_OPTION,
     examples: [['qmcpctl principals list', 'A table of the principals.']],
-    json: '{"in_use": bool, "principals": [{"name", "key": text or null, "sources": [qube] or null, "limits": the fields of its file}], "complaints": [text]}',
+    json: '{"in_use": bool, "principals": [{"name", "key": text or null, "sources": [qube] or null, "limits": {"ceiling": tier, ...}}], "complaints": [text]}',
     exits: ['if every file is understood', 'if one is not'],
   },
   async (values, _, io) => {
@@ -152,7 +153,7 @@ const add = verb(
   },
   async (values, operands, io) => {
     const name = principalName(operands);
-    if ((await realDisk.read(fileOf(values.etc, name))) !== null) {
+    if ((await textAt(fileOf(values.etc, name))) !== null) {
       throw new Refusal(`${name} is enrolled already. For a new key: qmcpctl principals rotate ${name}`);
     }
     const text =
@@ -160,6 +161,7 @@ const add = verb(
     const principal = understood(name, text);
     const registry = new Registry(values.etc, { now: io.now });
     refuseSecondUnsigned(principal, registry);
+    const also = (): void => refuseSecondUnsigned(principal, new Registry(values.etc, { now: io.now }));
     if (!registry.isInUse && principal.key !== null) {
       await sure(
         'Nobody was enrolled so far. From now on unsigned calls are refused. To let them go on as before, enrol them first: ' +
@@ -168,7 +170,7 @@ const add = verb(
         io,
       );
     }
-    return write('principals add', name, text, values, io);
+    return write('principals add', { name, text, seen: null }, values, io, also);
   },
 );
 
@@ -261,9 +263,9 @@ const remove = verb(
   },
   async (values, operands, io) => {
     const name = principalName(operands);
+    const seen = await seenAt(fileOf(values.etc, name));
+    if (seen === null) throw new Refusal(`Nobody called ${name} is enrolled. See qmcpctl principals list.`);
     const present = (await realDisk.list(join(values.etc, 'principals'))).filter((file) => !file.startsWith('.'));
-    if (!present.includes(`${name}.json`))
-      throw new Refusal(`Nobody called ${name} is enrolled. See qmcpctl principals list.`);
     if (present.length === 1) {
       await sure(
         'It is the last one: unsigned calls of every source will be answered again, without limits.',
@@ -271,7 +273,7 @@ const remove = verb(
         io,
       );
     }
-    return write('principals remove', name, null, values, io);
+    return write('principals remove', { name, text: null, seen }, values, io);
   },
 );
 
@@ -292,14 +294,14 @@ const rotate = verb(
     const name = principalName(operands);
     const { key } = values;
     if (key === undefined) throw new UsageError('Say --key, the new public key.');
-    const text = (await realDisk.read(fileOf(values.etc, name)))?.text;
-    if (text === undefined) throw new Refusal(`Nobody called ${name} is enrolled. See qmcpctl principals list.`);
+    const text = await textAt(fileOf(values.etc, name));
+    if (text === null) throw new Refusal(`Nobody called ${name} is enrolled. See qmcpctl principals list.`);
     const before = understood(name, text);
     if (before.key === null) throw new Refusal(`${name} makes unsigned calls, so it has no key.`);
     if (before.key === key) throw new Refusal('That is the key that it has.');
     const renewed = `${JSON.stringify({ ...(JSON.parse(text) as object), key }, null, 2)}\n`;
     understood(name, renewed);
-    return write('principals rotate', name, renewed, values, io);
+    return write('principals rotate', { name, text: renewed, seen: text }, values, io);
   },
 );
 
@@ -312,9 +314,9 @@ const principalName = (operands: readonly string[]): string => {
 
 const contentOf = async (file: string, io: Io): Promise<string> => {
   if (file === '-') return io.input();
-  const found = await realDisk.read(file).catch(() => null);
-  if (found === null) throw new Refusal(`${file} cannot be read, or is no file.`);
-  return found.text;
+  const text = await textAt(file);
+  if (text === null) throw new Refusal(`There is no file ${printable(file)}.`);
+  return text;
 };
 
 const sure = async (sentence: string, yes: boolean, io: Io): Promise<void> => {
@@ -326,17 +328,18 @@ const sure = async (sentence: string, yes: boolean, io: Io): Promise<void> => {
 
 const write = async (
   by: string,
-  name: string,
-  text: string | null,
+  { name, text, seen }: { readonly name: string } & Pick<Change, 'text' | 'seen'>,
   values: Where & { readonly json: boolean },
   io: Io,
+  also?: () => void,
 ): Promise<number> => {
   await realDisk.makeDirectory(join(values.etc, 'principals'), 0o755).catch((error: NodeJS.ErrnoException) => {
     throw new Refusal(
       `Nothing was changed: ${join(values.etc, 'principals')} cannot be made (${error.code}). Use sudo.`,
     );
   });
-  const changed = await writeSettings(`${by} ${name}`, [{ path: fileOf(values.etc, name), text }], values, io);
+  const changes = [{ path: fileOf(values.etc, name), text, seen }];
+  const changed = await writeSettings(`${by} ${name}`, changes, values, io, also);
   const did = {
     'principals add': 'is enrolled',
     'principals remove': 'is not enrolled any more',

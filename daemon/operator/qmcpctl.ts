@@ -33,7 +33,8 @@ const io: Io = {
       length += chunk.length;
       if (length > MAX_INPUT_BYTES) throw new Refusal('There is more on standard input than any setting takes.');
     }
-    return Buffer.concat(chunks).toString('utf8');
+    // As files are read: comments may be in any encoding, and are written as they came.
+    return Buffer.concat(chunks).toString('latin1');
   },
   now: Date.now,
 };

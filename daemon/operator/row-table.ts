@@ -1,4 +1,4 @@
-// Records as a table for a terminal, at most 80 columns wide, nothing of it able to drive the terminal.
+// Records as a table for a terminal, at most 80 columns wide unless more is asked for, nothing of it able to drive the terminal.
 import type { Row } from '../journal/rows.ts';
 import { printable } from './command.ts';
 
@@ -11,23 +11,38 @@ interface Column {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'RECORD', width: 7, cell: ({ seq }) => (seq === null ? '' : String(seq)) },
+  { title: 'RECORD', width: 6, cell: recordOf },
   {
     title: 'UTC',
     width: 14,
     cell: ({ ts }) => ts.slice('2026-'.length, '2026-01-31T12:00:00'.length).replace('T', ' '),
   },
-  { title: 'SOURCE', width: 15, cell: whoOf },
-  { title: 'WHAT', width: 22, cell: whatOf },
-  { title: 'RESULT', width: 18, cell: resultOf },
+  { title: 'SOURCE', width: 12, cell: whoOf },
+  { title: 'WHAT', width: 19, cell: whatOf },
+  { title: 'RESULT', width: 25, cell: resultOf },
 ];
 
-export const TABLE_HEAD = line(COLUMNS.map(({ title }) => title));
+const WIDE_COLUMNS: readonly Column[] = [
+  { title: 'RECORD', width: 6, cell: recordOf },
+  { title: 'UTC', width: 24, cell: ({ ts }) => ts },
+  { title: 'SOURCE', width: 19, cell: whoOf },
+  { title: 'WHAT', width: 30, cell: whatOf },
+  { title: 'RESULT', width: 25, cell: resultOf },
+];
 
-export const tableLine = (row: Row): string => line(COLUMNS.map(({ cell }) => cell(row)));
+/** What is too long is cut, but never the number of a record, which other verbs are given. */
+export const TABLE = formOf(COLUMNS, (text, width, column) =>
+  text.length > width && column > 0 ? `${text.slice(0, width - 2)}..` : text,
+);
+/** Nothing is cut: lines may get longer than the terminal, and columns lean. */
+export const WIDE_TABLE = formOf(WIDE_COLUMNS, (text) => text);
+
+function recordOf({ seq }: Row): string {
+  return seq === null ? '' : String(seq);
+}
 
 function whoOf({ source, principal }: Row): string {
-  return principal === '' || principal === source ? source : `${principal}@${source}`;
+  return principal === '' || principal === 'default' || principal === source ? source : `${principal}@${source}`;
 }
 
 function whatOf({ type, action, service, qubes }: Row): string {
@@ -41,11 +56,14 @@ function resultOf({ service, result, detail }: Row): string {
   return detail === '' ? result : `${result}: ${detail}`;
 }
 
-function line(cells: readonly string[]): string {
-  const texts = COLUMNS.map(({ width }, index) => fitted(printable(cells[index] as string), width));
-  return `${texts.join(' ').trimEnd()}\n`;
-}
-
-function fitted(text: string, width: number): string {
-  return text.length > width ? `${text.slice(0, width - 2)}..` : text.padEnd(width);
+function formOf(columns: readonly Column[], cut: (text: string, width: number, column: number) => string) {
+  const lineOf = (cells: readonly string[]): string =>
+    `${cells
+      .map((text, index) => cut(printable(text), columns[index]?.width ?? 0, index).padEnd(columns[index]?.width ?? 0))
+      .join(' ')
+      .trimEnd()}\n`;
+  return {
+    head: lineOf(columns.map(({ title }) => title)),
+    line: (row: Row): string => lineOf(columns.map(({ cell }) => cell(row))),
+  };
 }

@@ -3,8 +3,9 @@ import { type Status, status as statusShape } from '../control/protocol.ts';
 import { duration } from '../services/words.ts';
 import { askDaemon } from './ask-daemon.ts';
 import { DONE, FAILED, type Io, printable, verb } from './command.ts';
+import { WIDTH, wrapped } from './help.ts';
 import { JSON_OPTION } from './places.ts';
-import { pairs, toned } from './table.ts';
+import { pairs, type Tone, toned } from './table.ts';
 
 export const status = verb(
   {
@@ -19,7 +20,7 @@ export const status = verb(
     examples: [['qmcpctl status', 'A few lines; the first that is not right says what to do.']],
     json:
       '{"pid": n, "uptime_s": n, "qubesd": "connected" or "away", "journal": {"ok": bool, "sentence": text or null},\n' +
-      ' "mode": {"tier_default", "policy", "enforce"}, "dialog": {"key": bool, "listens": bool}, "complaints": [text],\n' +
+      ' "undo_complaint": text or null, "mode": {"tier_default", "policy", "enforce"}, "dialog": {"key": bool, "listens": bool}, "complaints": [text],\n' +
       ' "calls": n, "questions": {"open": n, "waiting": n}, "frozen": [qube], "all_frozen": text or null,\n' +
       ' "resting": [{"source", "seconds"}], "managed": n or null, "tombstones": n or null}',
     exits: ['if all is well', 'if not'],
@@ -31,34 +32,51 @@ export const status = verb(
   },
 );
 
-const isWell = ({ qubesd, journal, dialog, complaints, all_frozen }: Status): boolean =>
-  qubesd === 'connected' && journal.ok && dialog.key && complaints.length === 0 && all_frozen === null;
+const isWell = ({ qubesd, journal, undo_complaint, dialog, complaints, all_frozen }: Status): boolean =>
+  qubesd === 'connected' &&
+  journal.ok &&
+  undo_complaint === null &&
+  dialog.key &&
+  complaints.length === 0 &&
+  all_frozen === null;
 
 const textOf = (status: Status, io: Io): string => {
-  const { qubesd, journal, mode, dialog, questions, frozen, resting, complaints } = status;
-  const good = (text: string): string => toned(text, 'good', io);
-  const bad = (text: string): string => toned(printable(text), 'bad', io);
-  const warn = (text: string): string => toned(printable(text), 'warn', io);
-  const rows: [string, string][] = [
-    ['Daemon', good(`has run for ${duration(status.uptime_s)} (process ${status.pid})`)],
-    ['qubesd', qubesd === 'connected' ? good('connected') : bad('away: changes are refused. See qmcpctl doctor.')],
-    [
-      'Journal',
-      journal.ok ? (journal.sentence ? warn(journal.sentence) : good('written')) : bad(journal.sentence ?? 'down'),
-    ],
-    ['Mode', modeText(mode)],
-    ['Questions', `${questions.open === 0 ? 'none' : 'one'} open, ${questions.waiting} waiting`],
-    ['Answers', answersText(dialog, good, bad)],
-    ['Qubes', `${count(status.managed, 'managed')}, ${count(status.tombstones, 'tombstones')}`],
-    ['Calls', `${status.calls} held open`],
-    ['Frozen', status.all_frozen ? bad(status.all_frozen) : frozen.length === 0 ? 'nobody' : warn(frozen.join(', '))],
-  ];
-  if (resting.length > 0) {
-    rows.push(['Resting', warn(resting.map(({ source, seconds }) => `${source} (${duration(seconds)})`).join(', '))]);
-  }
-  for (const complaint of complaints) rows.push(['Settings', bad(complaint)]);
-  return pairs(rows);
+  const { qubesd, journal, mode, dialog, questions, frozen, resting, complaints, undo_complaint } = status;
+  const plain = (name: string, text: string): [string, string][] => [[name, text]];
+  /** Sentences are long: what does not fit goes on below, in its column. */
+  const told = (tone: Tone, name: string, text: string): [string, string][] =>
+    wrapped(printable(text), WIDTH - 1 - VALUE_AT).map((line, index) => [
+      index === 0 ? name : '',
+      toned(line, tone, io),
+    ]);
+  return pairs([
+    ...told('good', 'Daemon', `has run for ${duration(status.uptime_s)} (process ${status.pid})`),
+    ...(qubesd === 'connected'
+      ? told('good', 'qubesd', 'connected')
+      : told('bad', 'qubesd', 'away: changes are refused. See qmcpctl doctor.')),
+    ...(journal.ok
+      ? told(journal.sentence ? 'warn' : 'good', 'Journal', journal.sentence ?? 'written')
+      : told('bad', 'Journal', journal.sentence ?? 'down')),
+    ...(undo_complaint === null ? [] : told('bad', 'Undo', undo_complaint)),
+    ...plain('Mode', modeText(mode)),
+    ...plain('Questions', `${questions.open === 0 ? 'none' : 'one'} open, ${questions.waiting} waiting`),
+    ...answers(dialog, plain, told),
+    ...plain('Qubes', `${count(status.managed, 'managed')}, ${count(status.tombstones, 'tombstones')}`),
+    ...plain('Calls', `${status.calls} held open`),
+    ...(status.all_frozen === null
+      ? frozen.length === 0
+        ? plain('Frozen', 'nobody')
+        : told('warn', 'Frozen', frozen.join(', '))
+      : told('bad', 'Frozen', status.all_frozen)),
+    ...(resting.length === 0
+      ? []
+      : told('warn', 'Resting', resting.map(({ source, seconds }) => `${source} (${duration(seconds)})`).join(', '))),
+    ...complaints.flatMap((complaint) => told('bad', 'Settings', complaint)),
+  ]);
 };
+
+/** `Questions` is the longest name. */
+const VALUE_AT = 11;
 
 const modeText = ({ tier_default, policy, enforce }: Status['mode']): string => {
   const untiered = tier_default === 'full' ? 'compat (untiered qubes: full)' : 'least-privilege (untiered qubes: ro)';
@@ -67,13 +85,15 @@ const modeText = ({ tier_default, policy, enforce }: Status['mode']): string => 
   return `${untiered}, kernel ${enforce}${installed}`;
 };
 
-const answersText = (
+const answers = (
   { key, listens }: Status['dialog'],
-  good: (text: string) => string,
-  bad: (text: string) => string,
-): string => {
-  if (!key) return bad('none can be yes: there is no key. See qmcpctl init.');
-  return listens ? good('a dialog listens') : 'no session of yours listens just now, so questions end in no';
+  plain: (name: string, text: string) => [string, string][],
+  told: (tone: Tone, name: string, text: string) => [string, string][],
+): [string, string][] => {
+  if (!key) return told('bad', 'Answers', 'none can be yes: there is no key. See qmcpctl init.');
+  return listens
+    ? told('good', 'Answers', 'a dialog listens')
+    : plain('Answers', 'no session of yours listens just now, so questions end in no');
 };
 
 const count = (number: number | null, what: string): string => `${number === null ? 'unknown' : number} ${what}`;

@@ -32,10 +32,9 @@ export const undo = verb(
       ['qmcpctl undo 1234', 'Puts it back.'],
     ],
     json:
-      '{"seq": n, "service", "source", "principal", "qube", "kind": word,\n' +
-      ' "name": property or feature or null, "from": text or null,\n' +
-      ' "to": text or null, "done": bool}\n' +
-      'of list: {"changes": [{the first seven of these, "age_s": n}],\n' +
+      'with SEQ: {"seq": n, "service", "source", "principal", "qube", "kind": "property" or "feature" or "firewall" or "tombstone",\n' +
+      ' "name": text or null, "from": text or null, "to": text or null, "done": bool}\n' +
+      'with list: {"changes": [{"seq": n, "service", "source", "principal", "qube", "kind": word, "name": text or null, "age_s": n}],\n' +
       ' "complaint": text or null}',
   },
   async (values, operands, io) => {

@@ -8,7 +8,7 @@ import { POLICY_MODE_FILE } from '../settings/mode.ts';
 import { complaintText, type Settings } from '../settings/settings.ts';
 import { askDaemonIfThere } from './ask-daemon.ts';
 import { type Change, type Changed, changeTogether, type Staged } from './change/change.ts';
-import { type Disk, realDisk } from './change/disk.ts';
+import { realDisk } from './change/disk.ts';
 import { type Io, printable, Refusal } from './command.ts';
 import { programsIn } from './programs.ts';
 
@@ -24,22 +24,33 @@ const LINT = 'qubes-policy-lint';
 
 /**
  * Makes the changes, all or none, and tells the daemon. Rejects with Refusal where they cannot be made or the result would not
- * be understood. `by` is the verb, for the journal and the backup.
+ * be understood. `by` is the verb, for the journal and the backup. `also` is asked while nobody else changes settings, and
+ * rejects with Refusal where what the change stands on is not so.
  */
 export async function writeSettings(
   by: string,
   changes: readonly Change[],
   where: Where,
   io: Io,
-  disk: Disk = realDisk,
+  also: () => void = () => {},
 ): Promise<Changed> {
-  const check = (staged: readonly Staged[]): Promise<void> => checkSettings(staged, where, io.now);
+  const check = async (staged: readonly Staged[]): Promise<void> => {
+    also();
+    await checkSettings(staged, where, io.now);
+  };
   const changed = await changeTogether(by, changes, check, {
-    ...{ disk, etc: where.etc, now: io.now, pid: process.pid, isAlive: isQmcpctl },
+    ...{ disk: realDisk, etc: where.etc, now: io.now, pid: process.pid, isAlive: isQmcpctl },
   });
   if (changed.paths.length > 0) await tellDaemon(by, changed.paths, where.run, io);
   return changed;
 }
+
+/** What is in a file now, for `Change.seen`; undefined where that cannot be told, which the change itself then runs into. */
+export const seenAt = (path: string): Promise<string | null | undefined> =>
+  realDisk.read(path).then(
+    (found) => found?.text ?? null,
+    () => undefined,
+  );
 
 /** The settings that would be in force with these contents, and whether they are understood. Rejects with Refusal. */
 async function checkSettings(staged: readonly Staged[], where: Where, now: () => number): Promise<void> {

@@ -1,4 +1,4 @@
-import { appendFile, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,11 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openJournal } from '../../daemon/journal/journal.ts';
 import type { JournalRecord } from '../../daemon/journal/record.ts';
 import { ROTATION } from '../../daemon/journal/rotation.ts';
+import type { Row } from '../../daemon/journal/rows.ts';
 import { audit } from '../../daemon/operator/audit.ts';
 import { MAX_TAIL } from '../../daemon/operator/audit-show.ts';
 import { runCommand } from '../../daemon/operator/command.ts';
 import { CSV_HEAD } from '../../daemon/operator/row-csv.ts';
-import { WIDTH } from '../../daemon/operator/row-table.ts';
+import { TABLE, WIDTH } from '../../daemon/operator/row-table.ts';
 
 const NOW = Date.UTC(2026, 0, 10);
 const HOUR = 3600_000;
@@ -184,9 +185,28 @@ describe('qmcpctl audit show', () => {
     const lines = out.split('\n').slice(0, -1);
     expect(lines[0]).toMatch(/^RECORD +UTC +SOURCE +WHAT +RESULT$/);
     for (const line of lines) expect(line).toMatch(/^[\x20-\x7e]{1,80}$/);
-    expect(out).toContain('2       01-09 01:00:00 agent           start work             allow: tier\n');
+    expect(out).toContain('2      01-09 01:00:00 agent        start work          allow: tier\n');
     expect(out).toContain('claude@other');
-    expect(out).toContain('tier-default: ?[..');
+    expect(out).toContain('tier-default: ?[31mred');
+  });
+
+  it.each(['show', 'tail'])(
+    'cuts nothing with %s --wide, and lets nothing drive the terminal then either',
+    async (verb) => {
+      const { code, out } = await run(verb, '--log', log, '--wide');
+      expect(code).toBe(0);
+      expect(out).toMatch(
+        / 2026-01-09T05:00:00\.000Z claude@other +spawn a-name-of-thirty-one-characters +ask: destructive$/m,
+      );
+      expect(out).not.toContain('..');
+      for (const line of out.split('\n')) expect(line).toMatch(/^[\x20-\x7e]*$/);
+      expect((await run(verb, '--log', log)).out).toContain('spawn a-name-of-t.. ask: destructive\n');
+    },
+  );
+
+  it('never cuts the number of a record', () => {
+    const row = { seq: 123_456_789, ts: '', type: '', source: '', principal: '', service: '', action: '', qubes: [] };
+    expect(TABLE.line({ ...row, result: '', detail: '' } as unknown as Row)).toMatch(/^123456789\b/);
   });
 
   it('shows the records themselves with --json', async () => {
@@ -241,7 +261,7 @@ describe('qmcpctl audit show', () => {
 
   it('shows the log of the implementation before it', async () => {
     const { out } = await run('show', EARLIER);
-    expect(out).toContain('1       01-02 03:04:01                 Lifecycle work');
+    expect(out).toContain('1      01-02 03:04:01              Lifecycle work');
     expect(out.split('\n')).toHaveLength(14);
     expect((await run('show', EARLIER, '--verdict', 'denied', '--json')).out.split('\n')).toHaveLength(4);
   });
@@ -338,6 +358,26 @@ describe('qmcpctl audit report', () => {
       code: 0,
       out: expect.stringContaining('12 records'),
     });
+  });
+
+  it('and verify take a break that the operator knows of for none', async () => {
+    const [brokenLog, brokenState] = [join(base, 'broken-log'), join(base, 'broken-state')];
+    await cp(log, brokenLog, { recursive: true });
+    await cp(state, brokenState, { recursive: true });
+    await writeFile(join(brokenLog, 'audit.jsonl'), 'garbage\n');
+    const { journal } = await openJournal({
+      ...{ dir: brokenLog, state: brokenState, bootId: 'b', now: () => NOW, monotonicMs: () => 1 },
+    });
+    await journal.append({ type: 'operator', verb: 'x', args: {} });
+    await journal.close();
+    const places = ['--log', brokenLog, '--state', brokenState];
+    const [{ seq }] = JSON.parse((await run('verify', ...places, '--json')).out).breaks;
+    for (const [verb, ...more] of [['verify'], ['report', '--out', '-']] as const) {
+      expect((await run(verb, ...places, ...more)).code, verb).toBe(1);
+      expect((await run(verb, ...places, ...more, '--known-break', '1')).code, verb).toBe(1);
+      expect((await run(verb, ...places, ...more, '--known-break', 'x')).code, verb).toBe(2);
+      expect((await run(verb, ...places, ...more, '--known-break', String(seq))).code, verb).toBe(0);
+    }
   });
 
   it('has to be told where to write', async () => {

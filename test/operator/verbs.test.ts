@@ -45,7 +45,8 @@ describe('status', () => {
     const { daemon } = await startDaemon({ operatorFiles: { 'tier-default': 'maybe\n' } });
     const { code, out } = await qmcpctlOf(daemon)('status');
     expect(code).toBe(1);
-    expect(out).toMatch(/^Settings +.*tier-default, line 1: 'maybe' is not understood/m);
+    expect(out.replace(/\n {11}/g, ' ')).toMatch(/^Settings +.*tier-default, line 1: 'maybe' is not understood/m);
+    for (const line of out.split('\n')) if (!line.includes(daemon.etc)) expect(line.length).toBeLessThanOrEqual(80);
     expect(out).toMatch(/^Answers +none can be yes: there is no key\. See qmcpctl init\.$/m);
   });
 });

@@ -4,7 +4,8 @@
 import { basename, dirname } from 'node:path';
 import { Refusal } from '../command.ts';
 import { type Former, keepBackup, pruneBackups } from './backups.ts';
-import { type Disk, NotAFile, type Owner } from './disk.ts';
+import type { Disk, Owner } from './disk.ts';
+import { failure } from './failure.ts';
 import { type LockParts, withLock } from './lock.ts';
 
 export interface Change {
@@ -12,6 +13,8 @@ export interface Change {
   readonly path: string;
   /** The new content; null to have no such file. */
   readonly text: string | null;
+  /** What was there when it was decided upon, null for no file; undefined where that does not matter. */
+  readonly seen?: string | null | undefined;
 }
 
 /** A change whose new content lies beside its place; `staged` is null where the file is to go. */
@@ -64,6 +67,12 @@ async function change(
   const leftovers = wanted.flatMap(({ path }) => [beside(path, 'new'), beside(path, 'old')]);
   for (const path of leftovers) await disk.remove(path);
   const before = await Promise.all(wanted.map(({ path }) => formerAt(disk, path)));
+  const overtaken = wanted.find(({ seen }, index) => seen !== undefined && seen !== before[index]?.text);
+  if (overtaken) {
+    throw new Refusal(
+      `Nothing was changed: somebody else has just changed ${overtaken.path}. Look again, then try again.`,
+    );
+  }
   const changes = wanted.filter(({ text }, index) => text !== before[index]?.text);
   if (changes.length === 0) {
     await check(wanted.map((each) => ({ ...each, staged: null })));
@@ -127,21 +136,3 @@ async function formerAt(disk: Disk, path: string): Promise<Former> {
 
 /** Hidden, so that nobody takes it for a setting or a policy. */
 const beside = (path: string, what: 'new' | 'old'): string => `${dirname(path)}/.${basename(path)}.qmcpctl-${what}`;
-
-const WHY: Readonly<Record<string, string>> = {
-  EACCES: 'this user may not write there. Use sudo.',
-  EPERM: 'this user may not do that there. Use sudo.',
-  ENOSPC: 'the disk is full. Free some space, then try again.',
-  EDQUOT: 'the disk quota is used up. Free some space, then try again.',
-  EROFS: 'the file system is read-only. Remount it, then try again.',
-  ENOENT: 'a directory is missing. Run qmcpctl init.',
-};
-
-const failure = (error: unknown): string => {
-  if (error instanceof NotAFile) {
-    return `Nothing was changed: ${error.message} is a link, a directory or too large. Put a plain file there.`;
-  }
-  const { code, path } = error as NodeJS.ErrnoException;
-  const why = WHY[code ?? ''] ?? `${error instanceof Error ? error.message : 'the disk reports an error'}.`;
-  return `Nothing was changed: ${path === undefined ? '' : `${path}: `}${why}`;
-};

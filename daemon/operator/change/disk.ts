@@ -1,6 +1,7 @@
 // What changing operator files needs of the disk, small enough that a test can make any step of it fail.
 import { constants } from 'node:fs';
 import { chmod, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { printable, Refusal } from '../command.ts';
 
 /** A larger file is none of ours. */
 const MAX_BYTES = 1_048_576;
@@ -84,6 +85,16 @@ export const realDisk: Disk = {
       await directory.close();
     }
   },
+};
+
+/** What is in a file, null where there is none. Rejects with Refusal where it cannot be read. */
+export const textAt = async (path: string): Promise<string | null> => {
+  try {
+    return (await realDisk.read(path))?.text ?? null;
+  } catch (error) {
+    const why = error instanceof NotAFile ? 'it is no plain file, or too large' : (error as NodeJS.ErrnoException).code;
+    throw new Refusal(`${printable(path)} cannot be read (${why}).`);
+  }
 };
 
 const unlessMissing = (error: NodeJS.ErrnoException): null => {

@@ -2,6 +2,7 @@
 // into being whole; one that a killed process left is taken over.
 import { Refusal } from '../command.ts';
 import type { Disk } from './disk.ts';
+import { failure } from './failure.ts';
 
 export interface LockParts {
   readonly disk: Disk;
@@ -39,7 +40,7 @@ async function take(path: string, { disk, pid, isAlive }: LockParts): Promise<vo
       await breakLock(disk, path, holder, own);
     }
   } catch (error) {
-    throw error instanceof Refusal ? error : new Refusal(`Nothing was changed: ${whyNot(path, error)}`);
+    throw error instanceof Refusal ? error : new Refusal(failure(error));
   } finally {
     await disk.remove(own).catch(() => {});
   }
@@ -69,11 +70,3 @@ async function breakLock(disk: Disk, path: string, dead: string, own: string): P
   if (holder !== dead) await linked(disk, aside, path);
   await disk.remove(aside);
 }
-
-const whyNot = (path: string, error: unknown): string => {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'EACCES' || code === 'EPERM') return 'this user may not write there. Use sudo.';
-  if (code === 'ENOENT') return 'the settings directory is missing. Run qmcpctl init.';
-  if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk is full. Free some space, then try again.';
-  return `${path} cannot be made (${code ?? 'an unknown error'}).`;
-};

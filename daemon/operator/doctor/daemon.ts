@@ -4,10 +4,10 @@ import { Hanging, RESTART, START, Unreachable } from '../ask-daemon.ts';
 import { Refusal } from '../command.ts';
 import { type Check, error, type Finding, note, warning } from './finding.ts';
 
-export const daemonCheck: Check = async ({ status, version }) => {
+export const daemonCheck: Check = async ({ status, version, state }) => {
   try {
     const running = await version();
-    const { qubesd, journal, all_frozen, frozen, resting, dialog } = await status();
+    const { qubesd, journal, undo_complaint, all_frozen, frozen, resting, dialog } = await status();
     const found: Finding[] = [];
     if (running !== packageJson.version) {
       found.push(warning(`The daemon is of version ${running}, qmcpctl of ${packageJson.version}.`, RESTART));
@@ -20,6 +20,7 @@ export const daemonCheck: Check = async ({ status, version }) => {
     if (!journal.ok)
       found.push(error(journal.sentence ?? 'The journal cannot be written.', 'sudo qmcpctl audit verify'));
     else if (journal.sentence !== null) found.push(warning(journal.sentence, 'sudo qmcpctl audit verify'));
+    if (undo_complaint !== null) found.push(warning(undo_complaint, `df -h ${state}; sudo ls -l ${state}`));
     if (all_frozen !== null) found.push(error(all_frozen, RESTART));
     if (!dialog.listens) {
       found.push(

@@ -25,6 +25,8 @@ export interface Machine {
   readonly system: (path: string) => string;
   readonly programs: Programs;
   readonly settings: Settings;
+  /** Records that tell of a break in the journal which the operator knows of. */
+  readonly knownBreaks: ReadonlySet<number>;
   /** Every qube with its tags, managed ones with their properties. Rejects with Refusal where qubesd cannot be asked. */
   readonly fleet: () => Promise<readonly FleetQube[]>;
   /** The bytes that these qubes are charged with. Rejects with Refusal. */

@@ -30,9 +30,9 @@ const roomFindings = async (log: string): Promise<Finding[]> => {
   return [room < ROOM_ERROR ? error(what, `df -h ${log}`) : warning(what, `df -h ${log}`)];
 };
 
-const verifyFindings = async ({ log, state, progress }: Machine): Promise<Finding[]> => {
+const verifyFindings = async ({ log, state, knownBreaks, progress }: Machine): Promise<Finding[]> => {
   try {
-    const { report, keyFiles } = await verifyPlace(undefined, { log, state }, new Set(), (records) =>
+    const { report, keyFiles } = await verifyPlace(undefined, { log, state }, knownBreaks, (records) =>
       progress(`journal: ${records} records`),
     );
     const wrong = [report.fault, ...report.breaks].flatMap((each) => (each === null ? [] : [each.sentence]));

@@ -1,6 +1,6 @@
 // Moves the earlier implementation aside, and back. What is about to be moved is written down first, so that a move that was
 // cut short anywhere can be gone on with, or taken back.
-import { chmod, cp, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, cp, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { Tools } from '../../qubesadmin/tool.ts';
@@ -42,7 +42,10 @@ const manifest = z.strictObject({
 export type Migration = z.infer<typeof manifest> & { readonly directory: string };
 type Unit = z.infer<typeof unit>;
 
-/** Moves all of it aside and makes the settings readable for the daemon. Rejects with Refusal where something cannot be done. */
+/**
+ * Moves all of it aside and makes the settings readable for the daemon. Rejects with Refusal where something cannot be done;
+ * then everything is where it was, or the sentence says that it is not.
+ */
 export const moveAside = (remains: readonly Remain[], parts: Parts): Promise<Migration> =>
   explained(async () => {
     const made = new Date(parts.now()).toISOString();
@@ -56,15 +59,36 @@ export const moveAside = (remains: readonly Remain[], parts: Parts): Promise<Mig
       active: await activeOf(units, parts),
       modes: await unreadable(parts.root),
     };
-    await mkdir(join(parts.root, directory, 'moved'), { recursive: true, mode: 0o700 });
-    await copySettings(parts.root, directory);
-    await writeManifest(migration, parts.root);
-    for (const each of units) await systemctl('stop', each, parts);
-    for (const { from, to } of migration.moved) await moveOne(parts.root, from, join(directory, to));
-    for (const each of migration.modes) await chmod(join(parts.root, each.path), READABLE);
-    await reload(units, parts);
-    return migration;
+    try {
+      await mkdir(join(parts.root, directory, 'moved'), { recursive: true, mode: 0o700 });
+      await copySettings(parts.root, directory);
+      await writeManifest(migration, parts.root);
+      for (const each of units) await systemctl('stop', each, parts);
+      for (const { from, to } of migration.moved) await moveOne(parts.root, from, join(directory, to));
+      for (const each of migration.modes) await chmod(join(parts.root, each.path), READABLE);
+      await reload(units, parts);
+      return migration;
+    } catch (error) {
+      if (await isTakenBack(migration, units, parts)) throw new Refusal(`Nothing was moved. ${sentenceOf(error)}`);
+      throw new Refusal(`${sentenceOf(error)} A part of it was moved; to put that back: sudo qmcpctl migrate --back`);
+    }
   });
+
+/** Puts back what was moved before something failed, by names alone: that needs no room on a disk that has run out of it. */
+const isTakenBack = async (migration: Migration, units: readonly Unit[], parts: Parts): Promise<boolean> => {
+  const { directory, moved, modes, active } = migration;
+  try {
+    for (const { from, to } of moved.toReversed()) await moveOne(parts.root, join(directory, to), from);
+    for (const each of modes) await chmod(join(parts.root, each.path), each.mode);
+  } catch {
+    return false;
+  }
+  await reload(units, parts);
+  for (const each of active) await systemctl('start', each, parts);
+  await rm(join(parts.root, directory), { recursive: true, force: true }).catch(() => {});
+  await rmdir(join(parts.root, MIGRATIONS)).catch(() => {});
+  return true;
+};
 
 /** Moves the newest migration back. Rejects with Refusal where there is none, or where something else is in the way. */
 export const moveBack = (parts: Parts): Promise<Migration> =>
@@ -187,6 +211,8 @@ const WHY: Readonly<Record<string, string>> = {
   EACCES: 'this user may not do that. Use sudo.',
   EPERM: 'this user may not do that. Use sudo.',
   ENOSPC: 'the disk is full. Free some space, then run it again.',
+  EDQUOT: 'the disk quota is used up. Free some space, then run it again.',
+  EFBIG: 'no file may get that large here. Raise the limit (ulimit -f), then run it again.',
   EROFS: 'the file system is read-only. Remount it, then run it again.',
   EXDEV: `it is on another file system than ${MIGRATIONS}. Move it away by hand, then run it again.`,
 };
@@ -195,8 +221,11 @@ const explained = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Refusal) throw error;
-    const { code = '', path: at = '', message } = error as NodeJS.ErrnoException;
-    throw new Refusal(`${at === '' ? 'It could not be done' : at}: ${WHY[code] ?? `${message}.`}`);
+    throw error instanceof Refusal ? error : new Refusal(sentenceOf(error));
   }
+};
+
+const sentenceOf = (error: unknown): string => {
+  const { code = '', path: at = '', message } = error as NodeJS.ErrnoException;
+  return `${at === '' ? 'It could not be done' : at}: ${WHY[code] ?? `${message}.`}`;
 };
