@@ -12,6 +12,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   EACCES: 'permission is denied; the directory and the file must belong to the user of the broker',
   EPERM: 'it is not permitted; the file must belong to the user of the broker and not be immutable',
   EIO: 'the disk reports an error; check it',
+  EFBIG: 'a limit on the length of files is reached; raise LimitFSIZE of the unit',
   ENOENT: 'its directory is missing; create it again',
   ELOOP: 'there is a symbolic link in its place; remove it',
   EMFILE: 'the broker has too many files open',
