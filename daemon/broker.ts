@@ -127,10 +127,10 @@ export class Broker {
     const walk = new Walk(++this.#calls, service, wish, caller, this.#parts);
     try {
       // I6: who has no power over these qubes does not wait for those who work on them, or the wait would tell of them.
-      if (this.#serial.isBusy(Object.values(wish.roles).map(keyOf))) {
+      if (this.#serial.isBusy(keysOf(wish))) {
         const early = await walk.resolve();
-        // Arguments are for later: who works there may be about to change what stands against them.
-        if (early.kind === 'refused' && early.rule !== 'argument') return early.refusal;
+        // A name that is just being created may yet be free, so what a creation's arguments come to is seen when it is over.
+        if (early.kind === 'refused' && (early.rule !== 'argument' || !wish.budgeted)) return early.refusal;
       }
       // Unasked, the operation and its effect are one stretch in which nobody else touches these qubes.
       const first = await this.#alone(wish, async () => {
@@ -173,8 +173,7 @@ export class Broker {
   betweenCreations = <T>(work: () => Promise<T>): Promise<T> => this.#serial.run([BUDGET], work);
 
   #alone<T>(wish: Wish, work: () => Promise<T>): Promise<T> {
-    const names = [...Object.values(wish.roles), ...(wish.claims ?? [])].map(keyOf);
-    return this.#serial.run([...new Set(names), ...(wish.budgeted ? [BUDGET] : [])], work);
+    return this.#serial.run([...keysOf(wish), ...(wish.budgeted ? [BUDGET] : [])], work);
   }
 
   #unplanned(error: unknown, service: string): Reply {
@@ -192,3 +191,7 @@ const askerOf = (
 
 /** What work on the qube of this name excludes other work by. */
 const keyOf = (name: string): string => `qube ${name}`;
+
+const keysOf = ({ roles, claims = [] }: Wish): string[] => [
+  ...new Set([...Object.values(roles), ...claims].map(keyOf)),
+];

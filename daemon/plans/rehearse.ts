@@ -59,7 +59,7 @@ export const rehearse = async (
   parts: BrokerParts,
   words: 'in words' | 'without words' = 'without words',
 ): Promise<Rehearsed | null> => {
-  const rehearsal = new Rehearsal(real, (name) => standInUuid(seed, name));
+  const rehearsal = new Rehearsal(askedOnce(real), (name) => standInUuid(seed, name));
   const hands = { admin: adminOver(rehearsal.call), tools: REHEARSED_TOOLS };
   const standIns = { of: (uuid: Uuid) => uuid, has: (uuid: Uuid) => [...rehearsal.born.values()].includes(uuid) };
   const resolved: RehearsedStep[] = [];
@@ -96,6 +96,17 @@ export const rehearse = async (
     digest: createHash('sha256').update(DIGEST_CONTEXT).update(canonical(bound)).digest('hex') as Digest,
     born,
     qubes: [...new Map(named.map((qube) => [qube.uuid, { ...qube, role: 'named' }])).values()],
+  };
+};
+
+/** Each thing once in one rehearsal: 32 creations that each want every volume's size would keep qubesd from everybody else. */
+const askedOnce = (real: AdminCall): AdminCall => {
+  const answers = new Map<string, Promise<Buffer>>();
+  return (request) => {
+    const key = JSON.stringify(request);
+    const answer = answers.get(key) ?? real(request);
+    answers.set(key, answer);
+    return answer;
   };
 };
 
