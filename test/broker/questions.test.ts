@@ -137,6 +137,17 @@ describe('nothing is done although the person said yes when meanwhile the qube w
     ],
     ['started', ({ world }) => world.setState('ai-idle', 'Running', 'domain-start')],
     ['untagged without an event', ({ world }) => world.silently(() => world.removeTag('ai-idle', 'ai-managed'))],
+    // What events do not tell, only the digest can.
+    ['given another tag without an event', ({ world }) => world.silently(() => world.addTag('ai-idle', 'ai-exec'))],
+    [
+      're-created under its name without an event',
+      ({ world }) => {
+        world.silently(() => {
+          world.remove('ai-idle');
+          world.add('ai-idle', { tags: ['ai-managed'] });
+        });
+      },
+    ],
   ];
   test.each(changes)('%s', async (_, change) => {
     const { daemon, qubesd, approver } = await asking();
