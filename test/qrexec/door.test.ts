@@ -7,6 +7,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   type Call,
   type Door,
+  LAST_FRAMES_MS,
   MAX_BODY_BYTES,
   MAX_CALLS_PER_SOURCE,
   MAX_CONNECTIONS,
@@ -92,30 +93,34 @@ test('a body of 64 KiB is read, one byte more is a body that cannot be used', as
   expect(await exchange(path, frame('qmcp.X', body(8 * MAX_BODY_BYTES)))).toBe('{"ok":true,"usable":false}\n');
 });
 
-describe('the time to send a call', () => {
-  /** A clock that only `vi.advanceTimersByTime` moves; sockets go on. */
-  const stopTheClock = (): void => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    onTestFinished(() => void vi.useRealTimers());
-  };
-  const settle = async (): Promise<void> => {
-    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
-  };
-  const connected = async (path: string, door: Door) => {
-    const connection = await held(path);
-    while (door.calls() < 1) await new Promise((resolve) => setImmediate(resolve));
-    let isClosed = false;
-    void connection.closed.then(() => {
-      isClosed = true;
-    });
-    return { ...connection, isClosed: () => isClosed };
-  };
+/** A clock that only `vi.advanceTimersByTime` moves; sockets go on. */
+const stopTheClock = (): void => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+};
+/** Lets what is under way on sockets arrive. */
+const settle = async (): Promise<void> => {
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+};
+/** A connection that the door has, and whether it is closed by now. */
+const connected = async (path: string, door: Door) => {
+  const before = door.calls();
+  const connection = await held(path);
+  while (door.calls() === before) await new Promise((resolve) => setImmediate(resolve));
+  let isClosed = false;
+  void connection.closed.then(() => {
+    isClosed = true;
+  });
+  const send = (bytes: string): Promise<unknown> => new Promise((sent) => connection.socket.write(bytes, sent));
+  return { ...connection, isClosed: () => isClosed, send };
+};
 
+describe('the time to send a call', () => {
   test('is counted from the arrival; then a body that did not end is one that cannot be used', async () => {
     stopTheClock();
     const { door, path } = await openedDoor((call) => ({ ok: true, usable: call.body !== null }));
-    const { socket, closed, isClosed } = await connected(path, door);
-    await new Promise((sent) => socket.write(frame('qmcp.X', '{}'), sent));
+    const { closed, isClosed, send } = await connected(path, door);
+    await send(frame('qmcp.X', '{}'));
     await settle();
     vi.advanceTimersByTime(REFUSAL_TICK_MS);
     vi.advanceTimersByTime(SEND_DEADLINE_MS - REFUSAL_TICK_MS - 1);
@@ -256,6 +261,181 @@ test('a refusal leaves on the tick and not before, however soon it was decided; 
     await timed('ok'),
   );
   expect(fastest).toBeLessThan(REFUSAL_TICK_MS);
+});
+
+describe('on a clock that the test moves', () => {
+  test('a refusal leaves exactly on its tick, counted from the arrival', async () => {
+    stopTheClock();
+    const { door, path } = await openedDoor(() => NOT_FOUND);
+    const { socket, closed, isClosed } = await connected(path, door);
+    vi.advanceTimersByTime(7);
+    socket.end(frame('qmcp.X', {}));
+    await settle();
+    vi.advanceTimersByTime(REFUSAL_TICK_MS - 8);
+    await settle();
+    expect(isClosed()).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(await closed).toBe(REFUSED);
+  });
+
+  test.each([
+    [1, 2 * REFUSAL_TICK_MS],
+    [REFUSAL_TICK_MS - 1, 2 * REFUSAL_TICK_MS],
+    [REFUSAL_TICK_MS + 1, 3 * REFUSAL_TICK_MS],
+  ])('a refusal that is decided %i ms after its tick leaves at %i ms from the arrival', async (late, leaves) => {
+    stopTheClock();
+    const calls = holding();
+    const { door, path } = await openedDoor(calls.handle);
+    const { socket, closed, isClosed } = await connected(path, door);
+    socket.end(frame('qmcp.X', {}));
+    await calls.reached(1);
+    vi.advanceTimersByTime(REFUSAL_TICK_MS + late);
+    calls.release(NOT_FOUND);
+    await settle();
+    vi.advanceTimersByTime(leaves - REFUSAL_TICK_MS - late - 1);
+    await settle();
+    expect(isClosed()).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(await closed).toBe(REFUSED);
+  });
+
+  test('an answer leaves at once, before the tick and after it', async () => {
+    stopTheClock();
+    const calls = holding();
+    const { path } = await openedDoor((call) => (call.argument === 'now' ? OK : calls.handle(call)));
+    expect(await exchange(path, frame('qmcp.X', {}, { argument: 'now' }))).toBe('{"ok":true}\n');
+    const later = exchange(path, frame('qmcp.X', {}));
+    await calls.reached(1);
+    vi.advanceTimersByTime(REFUSAL_TICK_MS + 3);
+    calls.release(OK);
+    expect(await later).toBe('{"ok":true}\n');
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  /** A source with all its places held. */
+  const full = async () => {
+    const calls = holding();
+    const { door, path } = await openedDoor(calls.handle);
+    for (let i = 0; i < MAX_CALLS_PER_SOURCE; i++) void exchange(path, frame('qmcp.X', {}));
+    await calls.reached(MAX_CALLS_PER_SOURCE);
+    return { calls, door, path };
+  };
+
+  test('a call over the limit is refused on its tick, or at once where its header comes after that', async () => {
+    stopTheClock();
+    const { calls, door, path } = await full();
+    const [early, late] = [await connected(path, door), await connected(path, door)];
+    early.socket.end(frame('qmcp.X', {}));
+    await settle();
+    vi.advanceTimersByTime(REFUSAL_TICK_MS - 1);
+    await settle();
+    expect(early.isClosed()).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(await early.closed).toBe(REFUSED);
+    await settle();
+    expect(late.isClosed()).toBe(false);
+    await late.send(frame('qmcp.X', {}));
+    expect(await late.closed).toBe(REFUSED);
+    expect(calls.arrived).toHaveLength(MAX_CALLS_PER_SOURCE);
+  });
+
+  test('a call whose body comes after it was given a place is made then', async () => {
+    stopTheClock();
+    const { calls, door, path } = await full();
+    const slow = await connected(path, door);
+    const text = frame('qmcp.X', { a: 1 }, { argument: 'slow' });
+    const cut = text.indexOf('{');
+    await slow.send(text.slice(0, cut));
+    await settle();
+    calls.release(OK);
+    await settle();
+    slow.socket.end(text.slice(cut));
+    await calls.reached(MAX_CALLS_PER_SOURCE + 1);
+    calls.release(OK);
+    expect(await slow.closed).toBe('{"ok":true}\n');
+  });
+
+  test('a reply that nobody takes up is dropped when the time to send is over, and its place is free', async () => {
+    stopTheClock();
+    const long: Reply = { ok: true, value: 'x'.repeat(4 * 2 ** 20) };
+    const { door, path } = await openedDoor(() => long);
+    const socket = createConnection({ path });
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.pause().end(frame('qmcp.X', {}));
+    await settle();
+    vi.advanceTimersByTime(SEND_DEADLINE_MS - 1);
+    await settle();
+    expect(door.calls()).toBe(1);
+    vi.advanceTimersByTime(1);
+    while (door.calls() > 0) await new Promise((resolve) => setImmediate(resolve));
+    socket.destroy();
+  });
+
+  test('closing gives a frame that is not complete so long and no longer, and leaves no timer', async () => {
+    stopTheClock();
+    const { door, path } = await openedDoor(() => OK);
+    const incomplete = await connected(path, door);
+    await incomplete.send('qmcp.X+ a keyword adminvm\0{');
+    await settle();
+    const closing = door.close();
+    vi.advanceTimersByTime(LAST_FRAMES_MS - 1);
+    await settle();
+    expect(incomplete.isClosed()).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(await incomplete.closed).toBe('');
+    await closing;
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a call that ended in any way leaves no timer', async () => {
+    stopTheClock();
+    const { door, path } = await openedDoor((call) => (call.argument === 'no' ? NOT_FOUND : OK));
+    expect(await exchange(path, frame('qmcp.X', {}))).toBe('{"ok":true}\n');
+    expect(await exchange(path, 'nonsense\0')).toBe('');
+    const gone = await connected(path, door);
+    await gone.send('qmcp.X+ a key');
+    vi.advanceTimersByTime(REFUSAL_TICK_MS);
+    gone.socket.destroy();
+    while (door.calls() > 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+test('a flood over the limit in all is refused or dropped, and the door stays open', async () => {
+  const { path, door } = await openedDoor(() => OK);
+  const idle = await Promise.all(Array.from({ length: MAX_CONNECTIONS }, () => held(path)));
+  while (door.calls() < MAX_CONNECTIONS) await new Promise((resolve) => setImmediate(resolve));
+  for (let round = 0; round < 2; round++) {
+    const flood = await Promise.all(
+      Array.from({ length: 100 }, () => exchange(path, frame('qmcp.X', {})).catch(() => '')),
+    );
+    expect(flood.every((reply) => reply === REFUSED || reply === '')).toBe(true);
+    expect(flood).toContain(REFUSED);
+    expect(door.calls()).toBe(MAX_CONNECTIONS);
+  }
+  for (const { socket } of idle) socket.destroy();
+});
+
+test('a long reply that is given again is not put into text again, a short one is', async () => {
+  let texts = 0;
+  const counted = (value: string): Reply => {
+    const reply = { ok: true as const, value };
+    return Object.defineProperty(reply, 'toJSON', {
+      value: () => {
+        texts += 1;
+        return { ok: true, value };
+      },
+    });
+  };
+  const [long, short] = [counted('é'.repeat(5_000)), counted('é')];
+  const { path } = await openedDoor((call) => (call.argument === 'long' ? long : short));
+  const said = [];
+  for (const argument of ['long', 'long', 'short', 'short']) {
+    said.push(JSON.parse(await exchange(path, frame('qmcp.X', {}, { argument }))).value.length);
+  }
+  expect(said).toEqual([5_000, 5_000, 1, 1]);
+  expect(texts).toBe(3);
 });
 
 test('closing still answers a call whose last bytes are on their way', async () => {
