@@ -9,6 +9,7 @@ import { complaintText, type Settings } from '../settings/settings.ts';
 import { askDaemonIfThere, RESTART, START } from './ask-daemon.ts';
 import type { Change } from './change/change.ts';
 import { realDisk } from './change/disk.ts';
+import { failure } from './change/failure.ts';
 import { DONE, type Io, Refusal, UsageError, verb } from './command.ts';
 import { ENROL } from './doctor/settings.ts';
 import { statOf } from './doctor/sockets.ts';
@@ -126,7 +127,7 @@ const apply = async (changes: readonly Change[], where: Where, io: Io) => {
   try {
     await realDisk.makeDirectory(where.etc, 0o755);
   } catch (error) {
-    throw new Refusal(`${where.etc} cannot be made (${(error as NodeJS.ErrnoException).code}). Use sudo.`);
+    throw new Refusal(failure(error));
   }
   return writeSettings('init', changes, where, io);
 };

@@ -5,6 +5,7 @@ import { Registry } from '../principals/registry.ts';
 import { complaintText } from '../settings/settings.ts';
 import type { Change } from './change/change.ts';
 import { realDisk, textAt } from './change/disk.ts';
+import { failure } from './change/failure.ts';
 import { DONE, FAILED, group, type Io, oneOperand, printable, Refusal, UsageError, verb } from './command.ts';
 import { JSON_OPTION, YES_OPTION } from './places.ts';
 import { digitsOf } from './quantities.ts';
@@ -333,10 +334,8 @@ const write = async (
   io: Io,
   also?: () => void,
 ): Promise<number> => {
-  await realDisk.makeDirectory(join(values.etc, 'principals'), 0o755).catch((error: NodeJS.ErrnoException) => {
-    throw new Refusal(
-      `Nothing was changed: ${join(values.etc, 'principals')} cannot be made (${error.code}). Use sudo.`,
-    );
+  await realDisk.makeDirectory(join(values.etc, 'principals'), 0o755).catch((error: unknown) => {
+    throw new Refusal(failure(error));
   });
   const changes = [{ path: fileOf(values.etc, name), text, seen }];
   const changed = await writeSettings(`${by} ${name}`, changes, values, io, also);

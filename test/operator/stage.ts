@@ -39,9 +39,16 @@ export const qmcpctlOf =
   (...args: string[]): Promise<Ran> =>
     qmcpctl([...args, ...placesOf(daemon)]);
 
+interface VerbsOptions {
+  readonly now?: () => number;
+  readonly colour?: boolean;
+  /** Called when the person is asked something, before they answer. */
+  readonly whenAsked?: () => void;
+}
+
 /** The same verbs in this process, which is quicker. `answers` are what a person types, in order; without any, nobody is there. */
 export const verbsOf =
-  (daemon: Daemon, { now = Date.now, colour = false }: { now?: () => number; colour?: boolean } = {}) =>
+  (daemon: Daemon, { now = Date.now, colour = false, whenAsked = () => {} }: VerbsOptions = {}) =>
   async (
     args: readonly string[],
     answers: string[] = [],
@@ -60,6 +67,7 @@ export const verbsOf =
       colour,
       ask: async (question) => {
         asked.push(question);
+        whenAsked();
         return hasPerson ? (answers.shift() ?? '') : null;
       },
       input: async () => '',
