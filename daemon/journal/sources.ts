@@ -15,7 +15,8 @@ export interface Source {
   close(): Promise<void>;
 }
 
-const CURRENT = 'audit.jsonl';
+/** The file that grows. */
+export const CURRENT = 'audit.jsonl';
 /** The broker begins a new file at most every few seconds: the second look at the directory mostly agrees already. */
 const LOOKS = 10;
 

@@ -1,12 +1,12 @@
 // Whether a journal is what the broker wrote: reads all its files once, at constant memory, and names the first record
 // that is not. What it can show is said in checkpoint.ts and at each rule below.
-
+import { basename } from 'node:path';
 import { type ChainedRecord, type Fault, GENESIS, type Head, verifyLine } from './chain.ts';
 import { CHECKPOINT_EVERY, isSignedBy, readStatement, type VerifyingKey } from './checkpoint.ts';
 import { EARLIER_GENESIS, isEarlier, verifyEarlierLine } from './earlier-log.ts';
 import { type Line, linesOf } from './lines.ts';
 import { OPENERS, verifyFirstOrNext } from './scan.ts';
-import type { Source } from './sources.ts';
+import { CURRENT, type Source } from './sources.ts';
 
 export interface VerifyOptions {
   /** Whose signatures count; with none, checkpoints are only checked for fitting in. */
@@ -32,6 +32,7 @@ export type Wrong =
   | 'rewritten'
   | 'cut'
   | 'missing-file'
+  | 'replaced'
   | 'unreadable';
 
 export interface Finding {
@@ -77,7 +78,7 @@ export async function verifyJournal(sources: readonly Source[], options: VerifyO
     try {
       for await (const lines of linesOf(source.chunks())) {
         for (const line of lines) {
-          walk ??= line.text !== null && isEarlier(line.text) ? earlierWalk() : journalWalk(options);
+          walk ??= line.text !== null && isEarlier(line.text) ? earlierWalk(options) : journalWalk(options);
           fault = walk.see(source, line);
           if (fault !== null) break;
           records += 1;
@@ -190,7 +191,7 @@ function journalWalk({ keys, anchor, whole }: VerifyOptions): Walk {
   };
 }
 
-function earlierWalk(): Walk {
+function earlierWalk({ anchor, whole }: VerifyOptions): Walk {
   let head = EARLIER_GENESIS;
   return {
     format: 'earlier',
@@ -207,7 +208,9 @@ function earlierWalk(): Walk {
       return null;
     },
     endOf: () => null,
-    end: () => null,
+    // Anybody can make such a log, so where a journal of ours is known to have been it does not stand for that.
+    end: (lastFile) =>
+      anchor !== null && (whole || basename(lastFile) === CURRENT) ? finding('replaced', lastFile, null, null) : null,
   };
 }
 
@@ -224,6 +227,8 @@ const WORDS: Readonly<Record<Wrong, string>> = {
   rewritten: 'is not the one that the newest checkpoint names: the journal was rewritten, or an old copy put back',
   cut: 'is the last, but records after it are missing',
   'missing-file': 'is the first, but the files before it are missing and no record says that they were removed',
+  replaced:
+    'is a log as the earlier implementation wrote it, without signatures, but a signed checkpoint tells of a journal: that was taken away',
   unreadable: 'cannot be read',
 };
 

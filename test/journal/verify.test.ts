@@ -295,6 +295,21 @@ describe('the log of the implementation before this one', () => {
     expect(report).toMatchObject({ ok: true, format: 'earlier', records: 12, last: 12 });
   });
 
+  it.each([
+    ['/log/audit.jsonl', true],
+    ['/log/audit.jsonl', false],
+    ['/log/other', true],
+  ])('does not stand for a journal that a signed checkpoint tells of (%s, whole: %s)', async (path, whole) => {
+    const held = { ...options, keys: [journal.key], anchor: journal.anchor, whole };
+    const report = await verifyJournal([source(path, await text())], held);
+    expect(report).toMatchObject({ ok: false, format: 'earlier', fault: { what: 'replaced', file: path } });
+  });
+
+  it('is looked at by itself where it is named beside such a journal', async () => {
+    const held = { ...options, keys: [journal.key], anchor: journal.anchor };
+    expect((await verifyJournal([source('/log/qmcp-audit.log', await text())], held)).ok).toBe(true);
+  });
+
   it('names the first record that does not fit', async () => {
     const lines = (await text()).split('\n');
     const cases = [
