@@ -1,7 +1,7 @@
 // An agent that knows every line of the broker, and tries what lies between its stations.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { LISTED_PER_WINDOW } from '../../daemon/journal/refusals.ts';
 import { startApprover } from '../confirm/approver.ts';
 import { enrollIn } from '../principals/enrolling.ts';
@@ -40,6 +40,23 @@ test('what changes while a question is being put into words voids it: nobody app
   broker.qubesd.release();
   expect(await reply).toEqual(REFUSED);
   expect(broker.qubesd.changes().map(([method]) => method)).not.toContain('admin.vm.Remove');
+});
+
+test('a yes is void when work that was under way when it was given changes the qube before its turn', async () => {
+  const { broker, approver } = await asking();
+  const reply = broker.call(LIFECYCLE, REMOVE);
+  const asked = await approver.next();
+  // Not a part of what the digest binds, and heard of only when the window is gone.
+  broker.qubesd.faults.inject({ method: 'admin.vm.property.Set+label', dest: 'ai-idle', fault: 'hang' });
+  const changing = broker.qubesd.nextCall('admin.vm.property.Set', 'ai-idle');
+  const label = broker.call('qmcp.SetPropertyAIManaged', { name: 'ai-idle', property: 'label', value: 'green' });
+  await changing;
+  asked.approve();
+  await vi.waitFor(async () =>
+    expect(await broker.lines()).toContainEqual(expect.objectContaining({ type: 'answer', answer: 'approved' })),
+  );
+  broker.qubesd.release();
+  expect([await label, await reply]).toEqual([{ ok: true }, REFUSED]);
 });
 
 describe('a window that its own asker takes off the screen', () => {

@@ -38,6 +38,7 @@ test('an approved call is made once, on the uuid that was shown, between its int
       'Qube: AppVM, not running',
       'Its own data: 0 bytes used of 2.0 GiB',
       'It and all its files are destroyed at once. This cannot be undone.',
+      'First time this agent asks this. Normal: a qube that agents made and are done with.',
     ],
   });
   asked.approve();
@@ -138,7 +139,7 @@ describe('nothing is done although the person said yes when meanwhile the qube w
     ['started', ({ world }) => world.setState('ai-idle', 'Running', 'domain-start')],
     ['untagged without an event', ({ world }) => world.silently(() => world.removeTag('ai-idle', 'ai-managed'))],
     // What events do not tell, only the digest can.
-    ['given another tag without an event', ({ world }) => world.silently(() => world.addTag('ai-idle', 'ai-exec'))],
+    ['given another tag without an event', ({ world }) => world.silently(() => world.addTag('ai-idle', 'mine'))],
     [
       're-created under its name without an event',
       ({ world }) => {
