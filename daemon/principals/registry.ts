@@ -51,6 +51,7 @@ export class Registry {
   /** By file name. */
   #entries = new Map<string, Entry>();
   #state: 'absent' | 'readable' | 'unreadable' = 'absent';
+  /** Of what is unreadable; empty otherwise. */
   #why = '';
   #signed = new Map<string, Principal>();
   /** null where two claim the same source. */
@@ -143,7 +144,7 @@ export class Registry {
   #lookAtAll(): void {
     const files = this.#filesNow();
     if (typeof files === 'string') {
-      if (this.#state !== 'unreadable' || this.#why !== files) this.#become('unreadable', new Map(), files);
+      if (this.#why !== files) this.#become('unreadable', new Map(), files);
       return;
     }
     const entries = new Map<string, Entry>();
