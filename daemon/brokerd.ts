@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { Broker } from './broker.ts';
+import { Acquaintance } from './confirm/acquaintance.ts';
 import type { Shown } from './confirm/confirmer.ts';
 import { Nonces } from './confirm/nonces.ts';
 import { Restraint } from './confirm/restraint.ts';
@@ -120,6 +121,7 @@ const main = async (): Promise<void> => {
     nonces: new Nonces(randomBytes, monotonicMs),
     restraint,
     restrained: (sentence, source) => log.warn({ source }, sentence),
+    acquaintance: new Acquaintance(flags.state, (sentence) => log.warn(sentence)),
     onScreen: (shown) => {
       onScreen = shown;
     },

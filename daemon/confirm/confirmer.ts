@@ -3,8 +3,10 @@ import type { FleetView } from '../fleet/view.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Answer } from '../journal/record.ts';
 import type { Digest, Nonce, QubeName } from '../names.ts';
+import type { Acquaintance } from './acquaintance.ts';
 import { askApprover } from './approver.ts';
 import type { Nonces } from './nonces.ts';
+import { kindOf, withHint } from './normal.ts';
 import type { Question, View } from './question.ts';
 import { checkReceipt } from './receipt.ts';
 import type { Restraint } from './restraint.ts';
@@ -51,6 +53,10 @@ export interface ConfirmerParts {
   readonly journal: Journal;
   readonly monotonicMs: () => number;
   readonly stopping: AbortSignal;
+  /** Sends a question and waits for the one line that answers it; over the socket unless told. */
+  readonly ask?: typeof askApprover;
+  /** Whom the person knows by which questions; without it nobody is said to ask for the first time. */
+  readonly acquaintance?: Acquaintance;
   /** Told of the question on the screen, and null when it is gone. */
   readonly onScreen?: (shown: Shown | null) => void;
 }
@@ -77,7 +83,9 @@ export const confirm = async (
     return NO;
 
   const nonce = nonces.issue(digest, timeLeft);
-  const shown = withFreeze(view, source, parts.restraint.takeUnasked(source));
+  const kind = kindOf(ofCall);
+  const hinted = parts.acquaintance?.isFirst(kind) ? withHint(view, kind) : view;
+  const shown = withFreeze(hinted, source, parts.restraint.takeUnasked(source));
   const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view: shown };
   const withdrawal = new AbortController();
   const withdraw = (): void => withdrawal.abort();
@@ -105,7 +113,7 @@ export const confirm = async (
   try {
     await journal.append({ ...ofCall, type: 'question', nonce, digest });
     parts.onScreen?.({ ofCall, view: shown, asked, deadline });
-    const heard = await askApprover(parts.socket, question, timeLeft, withdrawal.signal);
+    const heard = await (parts.ask ?? askApprover)(parts.socket, question, timeLeft, withdrawal.signal);
     if ('silence' in heard) {
       const { silence } = heard;
       // Else whoever asks could make the screen flicker without end: its own Cancel or change takes the window away.
@@ -114,6 +122,7 @@ export const confirm = async (
       return NO;
     }
     const checked = checkReceipt(heard.line, question, key);
+    if (checked.answer === 'approved' || checked.answer === 'denied') parts.acquaintance?.met(kind);
     if (checked.answer === 'denied') restrain(parts, source, checked.freeze);
     if (checked.answer !== 'approved') {
       close(checked.answer, 'reason' in checked ? checked.reason : null, 'receipt' in checked ? checked.receipt : null);

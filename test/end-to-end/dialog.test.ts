@@ -21,12 +21,14 @@ const QUESTION = [
   'Qube: AppVM, not running',
   'Its own data: 0 bytes used of 2.0 GiB',
   'It and all its files are destroyed at once. This cannot be undone.',
+  'First time this agent asks this. Normal: a qube that agents made and are done with.',
 ];
 const START = [
   'Start ai-idle (gray)',
   'Asked by: mcp-control (gray), default agent',
   'Qube: AppVM, not running',
   'It runs until it is shut down.',
+  'First time this agent asks this. Normal: a qube is started when there is work for it.',
 ];
 const REFUSED = { ok: false, error: 'not found' };
 const REMOVED = ['admin.vm.Remove', 'ai-idle'];
