@@ -20,7 +20,10 @@ export const listen = async (path: string, command: readonly [string, ...string[
     if (children.size >= MAX_CHILDREN) return connection.destroy();
     const child = start(command, connection);
     children.add(child);
-    const done = () => children.delete(child);
+    const done = () => {
+      children.delete(child);
+      endGroupOf(child);
+    };
     child.on('exit', done).on('error', done);
   });
   const stopped = new Promise<void>((resolve) => {
@@ -42,10 +45,21 @@ export const listen = async (path: string, command: readonly [string, ...string[
 };
 
 const start = ([program, ...args]: readonly [string, ...string[]], connection: Socket): ChildProcess => {
-  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', connection] });
+  // A process group of its own, so that whatever it started can be ended after it, however it ended.
+  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', connection], detached: true });
   // The child has its own copy; this one would keep the connection open after the child has gone.
   connection.destroy();
   return child;
+};
+
+/** A dialog that is killed leaves the programs behind that watch the screen lockers for it; systemd clears these away itself. */
+const endGroupOf = ({ pid }: ChildProcess): void => {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Nobody was left.
+  }
 };
 
 /** Whether somebody accepts connections there: a socket file left behind by a killed process does not. */

@@ -2,7 +2,7 @@
 // those of version 6.06.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -176,6 +176,27 @@ describe.each([
     expect(await heard).toBe('nothing');
   });
 });
+
+test('a dialog that is killed leaves no program behind that watches a locker', async () => {
+  const dialog = await dialogUnder(await xscreensaver(false));
+  const { heard } = dialog.ask(question(REMOVE));
+  const { pid } = await screen.window();
+  const watchers = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  expect(watchers).toHaveLength(1);
+  expect(existsSync(`/proc/${watchers[0]}`)).toBe(true);
+  process.kill(pid, 'SIGKILL');
+  expect(await heard).toBe('nothing');
+  await expect.poll(() => isRunning(Number(watchers[0]))).toBe(false);
+});
+
+/** A process that nobody has waited for yet is none any more. */
+const isRunning = (pid: number): boolean => {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+};
 
 describe('a locker that cannot be asked counts as locked', () => {
   const neverShown = async (env: NodeJS.ProcessEnv): Promise<void> => {
