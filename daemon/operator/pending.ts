@@ -1,4 +1,4 @@
-// qmcpctl pending: the question that is open, and who waits for theirs. Only the window answers.
+// qmcpctl pending: the question that is open, and who waits for theirs. It is answered elsewhere.
 import { type Pending, pending as pendingShape } from '../control/protocol.ts';
 import { duration } from '../services/words.ts';
 import { askDaemon } from './ask-daemon.ts';
@@ -12,8 +12,8 @@ export const pending = verb(
     summary: 'the question that is open, and those that wait',
     operands: '',
     about: [
-      'Shows what the window shows, and who waits for their turn. A question can be answered in the window alone; what can ' +
-        'be done from here is to freeze its source, which withdraws it.',
+      'Shows what the window shows, and who waits for their turn. A question is answered in the window, or ' +
+        'where qmcpctl approve runs; what can be done from here is to freeze its source, which withdraws it.',
     ],
     options: JSON_OPTION,
     examples: [['qmcpctl pending', 'The lines of the open question, and a table of those that wait.']],

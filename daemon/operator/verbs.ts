@@ -1,4 +1,5 @@
 // Every verb there is. Adding one touches its own file and this table; help, man pages and completion follow by themselves.
+import { approve } from './approve.ts';
 import { audit } from './audit.ts';
 import { type Command, group } from './command.ts';
 import { config } from './config.ts';
@@ -27,6 +28,7 @@ export const QMCPCTL: Command = group('qmcpctl', 'operate the broker that lets A
   explain,
   simulate,
   pending,
+  approve,
   freeze,
   thaw,
   principals,
