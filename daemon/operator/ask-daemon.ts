@@ -8,7 +8,7 @@ import { type Answer, answer, hello, MAX_ANSWER_BYTES, PROTOCOL } from '../contr
 import { type Io, printable, Refusal } from './command.ts';
 
 /** The daemon answers this out of its memory. */
-const HELLO_MS = 1_000;
+const HELLO_MS = 900;
 /** Longer than the daemon itself takes to give up (control/socket.ts). */
 const WORK_MS = 160_000;
 
@@ -57,10 +57,12 @@ export async function askDaemonIfThere<T>(
 export const helloDaemon = async (run: string): Promise<string> =>
   printable((await request(join(run, 'control.sock'), 'hello', {}, hello, HELLO_MS)).version).slice(0, 20);
 
+/** There is no daemon that can be asked anything. */
+export class Absent extends Refusal {}
 /** Nobody listens. */
-export class Unreachable extends Refusal {}
+export class Unreachable extends Absent {}
 /** Somebody listens and does not answer. */
-export class Hanging extends Refusal {}
+export class Hanging extends Absent {}
 
 const otherVersion = (version: string): string =>
   `The daemon is of version ${printable(version).slice(0, 20)}, qmcpctl of ${packageJson.version}. To have the same: ${RESTART}`;
@@ -73,10 +75,10 @@ async function request<T>(
   ms: number,
 ): Promise<{ readonly result: T; readonly version: string }> {
   const said = answerIn(await exchange(path, `${JSON.stringify({ v: PROTOCOL, verb, args })}\n`, ms));
-  if (said === null || said.v !== PROTOCOL) throw new Refusal(strange(said?.version));
+  if (said === null || said.v !== PROTOCOL) throw new Absent(strange(said?.version));
   if (!said.ok) throw new Refusal(printable(said.error));
   const result = shape.safeParse(said.result);
-  if (!result.success) throw new Refusal(strange(said.version));
+  if (!result.success) throw new Absent(strange(said.version));
   return { result: result.data, version: said.version };
 }
 

@@ -6,7 +6,7 @@ import { TIER_WORDS, type TierWord, tagged } from '../control/protocol.ts';
 import { tierWord } from '../control/tier-tags.ts';
 import { isQubeName } from '../names.ts';
 import { openSettings } from '../settings/open.ts';
-import { askDaemon } from './ask-daemon.ts';
+import { Absent, askDaemon } from './ask-daemon.ts';
 import { DONE, FAILED, group, Refusal, UsageError, verb } from './command.ts';
 import { type FleetQube, readFleet } from './fleet.ts';
 import { JSON_OPTION } from './places.ts';
@@ -113,8 +113,11 @@ const set = verb(
         if (!values.json) await io.out(doneText(result));
       } catch (error) {
         if (!(error instanceof Refusal) || names.length === 1) throw error;
+        if (error instanceof Absent && done.length + failed === 0) throw error;
         failed += 1;
         io.err(`${error.message}\n`);
+        // What one qube runs into, the others would too.
+        if (error instanceof Absent) break;
       }
     }
     if (values.json) await io.out(`${JSON.stringify(done)}\n`);

@@ -1,36 +1,110 @@
 // A daemon that is down, hangs, is of another version, or is not one: every verb says so, soon and in one sentence.
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { runCommand } from '../../daemon/operator/command.ts';
 import { QMCPCTL } from '../../daemon/operator/verbs.ts';
 import { startDaemon } from '../broker/daemon.ts';
-import { qmcpctlOf } from './stage.ts';
+import { FLEET } from '../demo/fleet.ts';
+import { startQubesd } from '../qubesd/server.ts';
+import { allVerbs, qmcpctlOf } from './stage.ts';
 
-/** Those that cannot do without the daemon, with the arguments that bring them to ask it. */
-const ASKING: readonly (readonly string[])[] = [
-  ['status'],
-  ['pending'],
-  ['freeze', 'mcp-control'],
-  ['thaw', 'mcp-control'],
-  ['explain', 'qmcp.GetPoolStats'],
-  ['tier', 'set', 'vault', 'exec'],
-  ['tombstones', 'list'],
-  ['tombstones', 'restore', 'vault'],
-  ['tombstones', 'reap'],
-  ['undo', 'list'],
-  ['undo', '1'],
-];
+/** Cannot do without the daemon. */
+const asks = (...args: string[]) => ({ kind: 'asks', args }) as const;
+/** Does its work without, and tells the daemon of it. */
+const tells = (...args: string[]) => ({ kind: 'tells', args }) as const;
+/** Says how the daemon is among other things. */
+const reports = (...args: string[]) => ({ kind: 'reports', args }) as const;
+/** Has no business with the daemon. */
+const alone = (...args: string[]) => ({ kind: 'alone', args }) as const;
 
-const SOON_MS = 1_700;
+const KEY = 'A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=';
+const OTHER_KEY = '11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=';
+const BACKUP = '20260131T120000000Z';
+
+/** Every verb, with arguments that bring it to its work. */
+const VERBS: Readonly<
+  Record<string, readonly ReturnType<typeof asks | typeof tells | typeof reports | typeof alone>[]>
+> = {
+  init: [reports(), reports('--apply'), reports('--json')],
+  status: [asks(), asks('--json')],
+  doctor: [reports('--root', '/nonexistent'), reports('--root', '/nonexistent', '--json')],
+  'tier show': [alone()],
+  'tier set': [asks('vault', 'exec'), asks('vault', 'ai-notes', 'exec', '--json')],
+  mode: [alone(), alone('least-privilege', '--dry-run'), tells('least-privilege', '--yes')],
+  'config list': [alone()],
+  'config get': [alone('guarded')],
+  'config set': [tells('guarded', 'vault'), tells('guarded', 'vault', '--json')],
+  'config unset': [tells('pool-cap')],
+  'config restore': [alone(), tells(BACKUP)],
+  explain: [asks('qmcp.GetPoolStats')],
+  simulate: [alone('--mode', 'least-privilege')],
+  pending: [asks()],
+  freeze: [asks('mcp-control')],
+  thaw: [asks('mcp-control')],
+  'principals list': [alone()],
+  'principals add': [
+    tells('new', '--key', OTHER_KEY, '--source', 'mcp-control', '--ceiling', 'ro', '--yes'),
+    tells('rest', '--unsigned', '--source', 'any', '--ceiling', 'ro'),
+  ],
+  'principals remove': [tells('web', '--yes')],
+  'principals rotate': [tells('web', '--key', OTHER_KEY)],
+  'tombstones list': [asks()],
+  'tombstones restore': [asks('vault'), asks('vault', '--tier', 'exec')],
+  'tombstones reap': [asks(), asks('vault', '--yes')],
+  undo: [asks('list'), asks('1'), asks('1', '--dry-run')],
+  'audit tail': [alone()],
+  'audit show': [alone()],
+  'audit verify': [alone()],
+  'audit export': [alone()],
+  'audit report': [alone('--out', '-')],
+  migrate: [alone('--root', '/nonexistent', '--dry-run')],
+  version: [reports(), reports('--json')],
+};
+const typedAs = (kind: 'asks' | 'tells' | 'reports' | 'alone') =>
+  Object.entries(VERBS).flatMap(([name, all]) =>
+    all.filter((each) => each.kind === kind).map(({ args }) => [[...name.split(' '), ...args].join(' ')] as const),
+  );
+
+test('every verb is looked at here', () => {
+  // The dialog of a terminal has its own.
+  const names = allVerbs().map(({ path }) => path.join(' '));
+  expect(Object.keys(VERBS).sort()).toEqual(names.filter((name) => name !== 'approve').sort());
+});
+
+/** Of two seconds; the rest is for Node to start. */
+const SOON_MS = 1_800;
+
+/** All that the verbs need but the daemon. */
+const machine = async (): Promise<string[]> => {
+  const dir = directory();
+  const at = (name: string): string => join(dir, name);
+  for (const name of ['etc/principals', `etc/backups/${BACKUP}`, 'log', 'state'])
+    mkdirSync(at(name), { recursive: true });
+  writeFileSync(at('etc/pool-cap'), '1\n');
+  writeFileSync(at('etc/principals/web.json'), `{"key":"${KEY}","sources":["vault"],"ceiling":"ro"}\n`);
+  const files = [{ path: at('etc/pool-cap'), copy: '0', mode: 0o644, uid: 0, gid: 0 }];
+  const manifest = { v: 1, made: '2026-01-31T12:00:00.000Z', by: 'x', files };
+  writeFileSync(at(`etc/backups/${BACKUP}/manifest.json`), JSON.stringify(manifest));
+  writeFileSync(at(`etc/backups/${BACKUP}/0`), '2\n');
+  writeFileSync(at('log/audit.jsonl'), '');
+  cpSync('policy', at('policy.d'), { recursive: true });
+  const qubesd = await startQubesd({ path: at('qubesd.sock'), fleet: FLEET });
+  onTestFinished(() => qubesd.stop());
+  return [
+    ...['--etc', at('etc'), '--log', at('log'), '--state', at('state'), '--policy', at('policy.d')],
+    ...['--qubesd', at('qubesd.sock'), '--tool-path', '/nonexistent'],
+  ];
+};
 
 const at = async (run: string, args: readonly string[]) => {
+  const places = await machine();
   const began = performance.now();
   let [out, err] = ['', ''];
-  const code = await runCommand(QMCPCTL, [...args, '--run', run], {
+  const code = await runCommand(QMCPCTL, [...args, ...places, '--run', run], {
     out: async (text) => {
       out += text;
     },
@@ -66,31 +140,57 @@ const impostor = async (answer: (socket: Socket, line: string) => void): Promise
   return dir;
 };
 
-const isOneSentence = (text: string): void => expect(text.split('\n').filter(Boolean)).toHaveLength(1);
+/** The ways in which a daemon is not one to be asked, and what is said of each. */
+const WAYS: Readonly<Record<string, readonly [run: () => Promise<string>, sentence: RegExp]>> = {
+  'is down': [
+    async () => directory(),
+    /^The daemon is not running: nobody answers on .*\. To start it: sudo systemctl start qmcp-brokerd$/,
+  ],
+  hangs: [() => impostor(() => {}), /^The daemon does not answer on .*systemctl restart qmcp-brokerd$/],
+  'speaks another protocol': [
+    () => impostor((socket) => socket.end('{"v":2,"version":"9.9","ok":true,"result":{}}\n')),
+    /^The daemon is of version 9\.9, qmcpctl of .*systemctl restart qmcp-brokerd$/,
+  ],
+};
+const lines = (text: string): string[] => text.split('\n').filter(Boolean);
 
-test.each(ASKING)('%s %s: a daemon that is down', async (...args) => {
-  const { code, out, err, took } = await at(directory(), args);
-  expect({ code, out }).toEqual({ code: 1, out: '' });
-  expect(err).toMatch(
-    /^The daemon is not running: nobody answers on .*\. To start it: sudo systemctl start qmcp-brokerd\n$/,
-  );
-  isOneSentence(err);
-  expect(took).toBeLessThan(SOON_MS);
-});
+describe.each(Object.entries(WAYS))('a daemon that %s', (way, [start, sentence]) => {
+  test.each(typedAs('asks'))('is said to, in a sentence and soon, by %s', async (typed) => {
+    const { code, out, err, took } = await at(await start(), typed.split(' '));
+    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect(lines(err)).toEqual([expect.stringMatching(sentence)]);
+    expect(took).toBeLessThan(SOON_MS);
+  });
 
-test.each(ASKING)('%s %s: a daemon that hangs', async (...args) => {
-  const { code, out, err, took } = await at(await impostor(() => {}), args);
-  expect({ code, out }).toEqual({ code: 1, out: '' });
-  expect(err).toMatch(/^The daemon does not answer on .*systemctl restart qmcp-brokerd\n$/);
-  isOneSentence(err);
-  expect(took).toBeLessThan(SOON_MS);
-});
+  test.each(typedAs('tells'))('is said to, soon, by %s, which does its work all the same', async (typed) => {
+    const { code, out, err, took } = await at(await start(), typed.split(' '));
+    expect(code, err).toBe(0);
+    expect(out).not.toBe('');
+    if (way === 'is down')
+      expect(lines(err)).toEqual(['The daemon is not running; it reads the settings when it starts.']);
+    else {
+      expect(lines(err)).toEqual([
+        expect.stringMatching(sentence),
+        'The settings are written; the daemon reads them at its next call.',
+      ]);
+    }
+    expect(took).toBeLessThan(SOON_MS);
+  });
 
-test.each(ASKING)('%s %s: a daemon that speaks another protocol', async (...args) => {
-  const dir = await impostor((socket) => socket.end('{"v":2,"version":"9.9","ok":true,"result":{}}\n'));
-  const { code, out, err } = await at(dir, args);
-  expect({ code, out }).toEqual({ code: 1, out: '' });
-  expect(err).toMatch(/^The daemon is of version 9\.9, qmcpctl of .*systemctl restart qmcp-brokerd\n$/);
+  test.each(typedAs('reports'))('is told of among the rest, soon, by %s', async (typed) => {
+    const { out, took } = await at(await start(), typed.split(' '));
+    expect(out.replaceAll(/\n {2,}/g, ' ')).toMatch(
+      /The daemon (?:does not run|is not running|runs, but does not|does not answer|is of version 9\.9)/i,
+    );
+    expect(out).toMatch(/systemctl (?:re)?start qmcp-brokerd/);
+    expect(took).toBeLessThan(SOON_MS);
+  });
+
+  test.each(typedAs('alone'))('is no matter to %s', async (typed) => {
+    const { code, out, err, took } = await at(await start(), typed.split(' '));
+    expect({ code, err }, out).toEqual({ code: 0, err: '' });
+    expect(took).toBeLessThan(SOON_MS);
+  });
 });
 
 test('a daemon of another version that speaks the same protocol is named, and answers', async () => {
