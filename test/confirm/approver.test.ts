@@ -1,9 +1,9 @@
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { askApprover, MAX_ANSWER_BYTES } from '../../daemon/confirm/approver.ts';
 import type { Question } from '../../daemon/confirm/question.ts';
 
@@ -50,6 +50,67 @@ test('a line at the limit is taken and a longer one is not', async () => {
   expect(await askApprover(exactly, question, 5_000, never)).toEqual({ line: 'x'.repeat(MAX_ANSWER_BYTES - 1) });
   const over = await dialog((socket) => socket.end(`${'x'.repeat(MAX_ANSWER_BYTES)}\n`));
   expect(await askApprover(over, question, 5_000, never)).toEqual({ silence: 'too long' });
+  const endless = await dialog((socket) => socket.write('x'.repeat(MAX_ANSWER_BYTES)));
+  expect(await askApprover(endless, question, 5_000, never)).toEqual({ silence: 'too long' });
+});
+
+test('what is over the limit but comes after the line does not count', async () => {
+  const path = await dialog((socket) => socket.end(`first\n${'x'.repeat(2 * MAX_ANSWER_BYTES)}`));
+  expect(await askApprover(path, question, 5_000, never)).toEqual({ line: 'first' });
+});
+
+test('the question is one line of JSON', async () => {
+  let sent = '';
+  const root = mkdtempSync(join(tmpdir(), 'approver-'));
+  const server = createServer((socket) => {
+    socket.on('data', (chunk) => {
+      sent += chunk;
+      if (sent.endsWith('\n')) socket.end('x\n');
+    });
+  });
+  server.listen(join(root, 's'));
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    rmSync(root, { recursive: true });
+  });
+  expect(await askApprover(join(root, 's'), question, 5_000, never)).toEqual({ line: 'x' });
+  expect(sent.split('\n')).toEqual([JSON.stringify(question), '']);
+});
+
+test('an answer leaves no timer, no listener and no connection behind', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { signal } = new AbortController();
+  let gone = Promise.resolve<unknown>(null);
+  const path = await dialog((socket) => {
+    gone = once(socket, 'close');
+    socket.write('yes\n');
+  });
+  expect(await askApprover(path, question, 5_000, signal)).toEqual({ line: 'yes' });
+  await gone;
+  expect([vi.getTimerCount(), getEventListeners(signal, 'abort')]).toEqual([0, []]);
+});
+
+test('who is there at once has all the time of the question, and not the time to be reached', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  let asked = (): void => {};
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const path = await dialog(() => asked());
+  let heard: unknown = null;
+  const answer = askApprover(path, question, 60_000, never).then((said) => {
+    heard = said;
+  });
+  await isAsked;
+  vi.advanceTimersByTime(59_999);
+  await Promise.resolve();
+  expect(heard).toBeNull();
+  vi.advanceTimersByTime(1);
+  await answer;
+  expect(heard).toEqual({ silence: 'timeout' });
 });
 
 test('silence lasts as long as the question and no longer', async () => {

@@ -42,7 +42,13 @@ describe('an approval is not believed with', () => {
     ['a word that is no verdict', answer('yes'), 'garbled statement'],
     ['a member more', answer('approved', { and: 1 }), 'garbled statement'],
     ['no time', answer('approved', { decided_at: 'now' }), 'garbled statement'],
+    ['a nonce that is no text', answer('approved', { nonce: 7 }), 'garbled statement'],
+    ['a freeze that is neither yes nor no', answer('approved', { freeze: 'no' }), 'garbled statement'],
+    ['a statement that is no JSON', approver.signed('approved'), 'garbled statement'],
     ['no JSON', 'yes', 'garbled answer'],
+    ['a member more around it', answer('approved').replace('{', '{"and":1,'), 'garbled answer'],
+    ['a long signature', answer('approved').replace('"signature":"', '"signature":"AAAA'), 'garbled answer'],
+    ['a signature and more', answer('approved').replace(/"}$/, 'A"}'), 'garbled answer'],
     ['a short signature', JSON.stringify({ statement: '{}', signature: 'AAAA' }), 'garbled answer'],
   ])('%s', (_, line, reason) => {
     expect(checkReceipt(line, question, key)).toEqual({ answer: 'unavailable', reason });
@@ -68,6 +74,13 @@ describe('an approval is not believed with', () => {
       }),
     );
   });
+});
+
+test('a statement of 4,096 characters is read, and one more is too many', () => {
+  const statement = approver.statement(question, 'approved');
+  const padded = (length: number): string => approver.signed(statement.padEnd(length));
+  expect(checkReceipt(padded(4_096), question, key)).toMatchObject({ answer: 'approved' });
+  expect(checkReceipt(padded(4_097), question, key)).toEqual({ answer: 'unavailable', reason: 'garbled answer' });
 });
 
 test('a denial may ask to freeze the source', () => {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -83,6 +83,63 @@ test('the rest ends by itself, and doubles each time up to its limit', () => {
   expect(minutes).toEqual([5, 10, 20, 40, 80, 160, LAST_REST_MS / 60_000, LAST_REST_MS / 60_000]);
 });
 
+test('a calm day begins anew, and not a moment less', () => {
+  const day = 24 * 3_600_000;
+  for (const [calm, rest] of [
+    [day, FIRST_REST_MS],
+    [day - 1, 2 * FIRST_REST_MS],
+  ] as const) {
+    const { restraint: mood, clock } = restraint();
+    deny(mood, DENIALS);
+    clock.ms += calm;
+    expect(deny(mood, DENIALS)).toEqual([null, null, rest]);
+  }
+});
+
+test('what is known of sources is bounded: one more, and the oldest is forgotten', () => {
+  const { restraint: mood } = restraint();
+  const source = (index: number): QubeName => `s${index}` as QubeName;
+  for (let index = 0; index < 1_024; index++) mood.denied(source(index));
+  for (const index of [0, 1])
+    expect([mood.denied(source(index)), mood.denied(source(index))]).toEqual([null, FIRST_REST_MS]);
+  mood.denied(source(1_024));
+  expect([mood.mayAsk(source(0)), mood.mayAsk(source(1))]).toEqual([true, false]);
+});
+
+test('which sources rest, and for how long yet, can be told by name', () => {
+  const { restraint: mood, clock } = restraint();
+  for (const each of [OTHER, AGENT]) for (let i = 0; i < DENIALS; i++) mood.denied(each);
+  mood.denied('calm' as QubeName);
+  clock.ms += FIRST_REST_MS - 1;
+  expect(mood.resting).toEqual([
+    { source: AGENT, ms: 1 },
+    { source: OTHER, ms: 1 },
+  ]);
+  clock.ms += 1;
+  expect(mood.resting).toEqual([]);
+});
+
+test('whoever wants to hear of a freeze hears of each, until they do not want to any more', () => {
+  const { restraint: held } = restraint();
+  const heard: QubeName[] = [];
+  const stop = held.onFreeze((source) => heard.push(source));
+  held.freeze(AGENT);
+  held.thaw(AGENT);
+  held.freeze(OTHER);
+  stop();
+  held.freeze(AGENT);
+  expect(heard).toEqual([AGENT, OTHER]);
+});
+
+test('frozen sources are written by name, for the broker alone', () => {
+  const { state, restraint: held } = restraint();
+  held.freeze(OTHER);
+  held.freeze(AGENT);
+  expect(readFileSync(join(state, 'frozen'), 'utf8')).toBe('mcp-control\nmcp-other\n');
+  expect(statSync(join(state, 'frozen')).mode & 0o777).toBe(0o600);
+  expect(held.frozen).toEqual([AGENT, OTHER]);
+});
+
 test('an approval begins anew', () => {
   const { restraint: mood } = restraint();
   deny(mood, DENIALS);
@@ -98,4 +155,5 @@ test('what was turned away is counted until it is told', () => {
   mood.mayAsk(AGENT);
   expect(mood.takeUnasked(AGENT)).toBe(2);
   expect(mood.takeUnasked(AGENT)).toBe(0);
+  expect(mood.takeUnasked(OTHER)).toBe(0);
 });
