@@ -15,7 +15,7 @@ import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import type { Tools } from '../qubesadmin/tool.ts';
 import type { Settings } from '../settings/settings.ts';
-import { type Caller, type ChangeService, isRefusal, type Operation, type Wish } from './service.ts';
+import { type Caller, type ChangeService, isRefusal, type Operation, type Scene, type Wish } from './service.ts';
 
 export interface Resolved {
   readonly kind: 'resolved';
@@ -35,6 +35,7 @@ export interface Refused {
 /** What reads facts and does effects: the real thing, or a rehearsal of it. */
 export interface Hands {
   readonly admin: Admin;
+  readonly fleet?: Scene['fleet'];
   readonly tools: Tools;
 }
 
@@ -54,7 +55,7 @@ export const resolve = async (
   service: ChangeService,
   wish: Wish,
   caller: Caller,
-  { admin, tools }: Hands,
+  { admin, fleet, tools }: Hands,
   settings: Settings,
   now: number,
   standIns: StandIns = NONE,
@@ -98,7 +99,7 @@ export const resolve = async (
   const verdict = principalVerdict(decided, caller, deed);
   if (verdict.kind === 'refuse') return refused(service.opaque, verdict.rule);
 
-  const operation = await wish.prepare({ admin, tools, settings, caller, qubes });
+  const operation = await wish.prepare({ admin, fleet, tools, settings, caller, now, qubes });
   if (isRefusal(operation)) return refused(operation, 'argument');
   return {
     kind: 'resolved',

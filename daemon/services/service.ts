@@ -1,6 +1,7 @@
 // What a service is: a declaration that the broker walks through. Nothing here decides or does anything by itself.
 import type { Attributes } from '../authority/kernel.ts';
 import type { View } from '../confirm/question.ts';
+import type { FleetView } from '../fleet/view.ts';
 import type { Change } from '../journal/undo-entry.ts';
 import { isQubeName } from '../names.ts';
 import type { Caller } from '../principals/caller.ts';
@@ -69,7 +70,7 @@ export interface Wish {
   /** Whether it draws on the shared budget, and so excludes every other call that does. */
   readonly budgeted?: boolean;
   /** Checks that come before authority, where the contract wants that. */
-  before?(scene: Omit<Scene, 'qubes'>): Promise<Refusal | null>;
+  before?(scene: Omit<Scene, 'qubes' | 'now'>): Promise<Refusal | null>;
   /** The checks that need no change; then the operation. May reject with `AdminError`. */
   prepare(scene: Scene): Promise<Operation | Refusal>;
 }
@@ -77,9 +78,13 @@ export interface Wish {
 /** The facts of one resolution, read from qubesd just now. */
 export interface Scene {
   readonly admin: Admin;
+  /** What was last heard of the whole machine; only ever a reason to refuse. Not in a rehearsal, which has its own machine. */
+  readonly fleet?: Pick<FleetView, 'isStanding' | 'snapshot'> | undefined;
   readonly tools: Tools;
   readonly settings: Settings;
   readonly caller: Caller;
+  /** Of the resolution, by the wall clock: milliseconds since 1970. */
+  readonly now: number;
   /** Role -> the qube it turned out to be. */
   readonly qubes: Readonly<Record<string, Qube>>;
 }

@@ -243,6 +243,26 @@ describe('quotas', () => {
     expect(await at.call(SPAWN, { name: 'ai-a', template: 'ai-debian-13' })).toEqual(NO_TEMPLATE);
     expect(at.broker.qubesd.changes()).toEqual([]);
   });
+
+  test.each([
+    ['qubes', { qubes: 1 }],
+    ['bytes', { bytes: 5 * GIB }],
+  ])(
+    'of %s are told to be used up without asking for all tags of the machine, which would take its time',
+    async (_, total) => {
+      const at = await place({ 'web.json': enrolled({ total }), 'all.json': unsignedFile() });
+      const ask = { name: 'ai-a', template: 'ai-debian-13', private_size: 4 * GIB };
+      expect(await at.signed(SPAWN, ask)).toMatchObject({ ok: true });
+      await at.broker.view.snapshot();
+      at.broker.qubesd.calls.length = 0;
+      expect(await at.signed(SPAWN, { ...ask, name: 'ai-b' })).toEqual(NO_TEMPLATE);
+      const read = at.broker.qubesd.calls
+        .filter(({ method }) => method === 'admin.vm.tag.List')
+        .map(({ dest }) => dest);
+      expect(read.length).toBeLessThan(5);
+      expect(read.length).toBeLessThan(at.broker.world.qubes.size);
+    },
+  );
 });
 
 describe('where a person is asked', () => {
