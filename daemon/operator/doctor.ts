@@ -18,7 +18,7 @@ import { socketsCheck } from './doctor/sockets.ts';
 import { tagsCheck } from './doctor/tags.ts';
 import { unitsCheck } from './doctor/units.ts';
 import { versionsCheck } from './doctor/versions.ts';
-import { adminAt, awayText, readFleet } from './fleet.ts';
+import { adminAt, awayFrom, QubesdAway, readFleet } from './fleet.ts';
 import { wrapped } from './help.ts';
 import { JSON_OPTION } from './places.ts';
 import { programsIn } from './programs.ts';
@@ -111,6 +111,7 @@ const findings = async (check: Check, machine: Machine): Promise<readonly Findin
     return await check(machine);
   } catch (failure) {
     // What a check stands on is not there; that is a finding of its own.
+    if (failure instanceof QubesdAway) return [error(failure.message, failure.mend)];
     if (failure instanceof Refusal) return [error(failure.message, null)];
     throw failure;
   }
@@ -143,7 +144,7 @@ const machineAt = (
       try {
         return await usedBytes(admin, qubes);
       } catch (failure) {
-        if (failure instanceof AdminError) throw new Refusal(awayText(qubesd, failure));
+        if (failure instanceof AdminError) throw awayFrom(qubesd, failure);
         throw failure;
       }
     },

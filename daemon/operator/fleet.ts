@@ -31,7 +31,7 @@ export async function readFleet(socket: string, want: { readonly properties: boo
     });
     return qubes.sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
-    if (error instanceof AdminError) throw new Refusal(awayText(socket, error));
+    if (error instanceof AdminError) throw awayFrom(socket, error);
     throw error;
   }
 }
@@ -45,11 +45,26 @@ const unlessRefused = async <T>(reading: Promise<T>): Promise<T | null> => {
   }
 };
 
-export const awayText = (socket: string, { kind, detail }: AdminError): string => {
+/** qubesd cannot be asked. */
+export class QubesdAway extends Refusal {
+  /** The command that mends it. */
+  readonly mend: string;
+
+  constructor(message: string, mend: string) {
+    super(message);
+    this.mend = mend;
+  }
+}
+
+export const awayFrom = (socket: string, { kind, detail }: AdminError): QubesdAway => {
   if (kind === 'unreachable' && /EACCES|EPERM/.test(detail)) {
-    return `qubesd's socket ${socket} is not open to this user. Use sudo, or a user of the group qubes.`;
+    const message = `qubesd's socket ${socket} is not open to this user. Use sudo, or a user of the group qubes.`;
+    return new QubesdAway(message, 'sudo qmcpctl doctor');
   }
   const how =
     kind === 'deadline' ? 'does not answer in time' : kind === 'unreachable' ? 'is not there' : `fails (${kind})`;
-  return `qubesd ${how} on ${socket}. Look at: systemctl status qubesd`;
+  return new QubesdAway(
+    `qubesd ${how} on ${socket}. Look at: systemctl status qubesd`,
+    'sudo systemctl restart qubesd',
+  );
 };

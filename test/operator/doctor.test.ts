@@ -1,7 +1,9 @@
 // qmcpctl doctor on a machine that is well, and on the same machine spoilt in one way after the other.
+import { once } from 'node:events';
 import {
   appendFileSync,
   chmodSync,
+  chownSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -13,12 +15,16 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { ownerTag } from '../../daemon/authority/birth.ts';
+import type { QubeName } from '../../daemon/names.ts';
 import { OUR_SERVICES } from '../../daemon/operator/doctor/sockets.ts';
 import { tagFindings } from '../../daemon/operator/doctor/tags.ts';
 import { TESTED } from '../../daemon/operator/doctor/versions.ts';
 import type { FleetQube } from '../../daemon/operator/fleet.ts';
+import { ownerOf } from '../../daemon/principals/caller.ts';
 import { type Daemon, startDaemon } from '../broker/daemon.ts';
 import { startApprover } from '../confirm/approver.ts';
 import type { FleetSpec, QubeSpec } from '../qubesd/fleet.ts';
@@ -133,6 +139,25 @@ const tag = ({ qubesd }: Place, name: string, ...tags: string[]): void => {
   for (const each of tags) qubesd.world.addTag(name, each);
 };
 
+/** A principal with these limits, whose ai-two is. */
+const owning = ({ daemon, qubesd }: Place, limits: object): void => {
+  const key = 'A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=';
+  const file = { key, sources: ['mcp-control'], ceiling: 'full', ...limits };
+  write(join(daemon.etc, 'principals/web.json'), JSON.stringify(file));
+  qubesd.world.addTag(
+    'ai-two',
+    ownerTag(ownerOf({ source: 'mcp-control' as QubeName, principal: 'web', signed: true })),
+  );
+};
+
+/** Somebody who says the same to whoever comes. */
+const answering = async (path: string, line: string): Promise<void> => {
+  const server = createServer((socket) => socket.on('error', () => {}).end(line)).listen(path);
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+};
+const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
 const SPOILINGS: readonly Spoiling[] = [
   ['the group qubes', ({ root }) => write(join(root, 'etc/group'), ''), 'error', /There is no group qubes/, null],
   ['the user qmcp', ({ root }) => write(join(root, 'etc/passwd'), ''), 'error', /There is no user qmcp/, /reinstall/],
@@ -232,7 +257,13 @@ const SPOILINGS: readonly Spoiling[] = [
     /Is consent-policy meant/,
     /sudo mv/,
   ],
-  ['a file that is no setting', ({ daemon }) => daemon.operatorFile('shopping', 'x'), 'note', /nobody reads it/, null],
+  [
+    'a file that is no setting',
+    ({ daemon }) => daemon.operatorFile('shopping', 'x'),
+    'note',
+    /nobody reads it/,
+    /sudo mv/,
+  ],
   [
     'an entry that never matches',
     ({ daemon }) => daemon.operatorFile('consent-policy', 'qmcp.Nothing:remove\n'),
@@ -259,7 +290,7 @@ const SPOILINGS: readonly Spoiling[] = [
     ({ daemon }) => write(join(daemon.etc, 'principals/web.json'), '{'),
     'error',
     /principals\/web\.json/,
-    /principals list/,
+    /sudoedit .*principals\/web\.json/,
   ],
   [
     'the mode in one place only',
@@ -459,7 +490,194 @@ const SPOILINGS: readonly Spoiling[] = [
     /does not answer/,
     /systemctl restart qmcp-brokerd/,
   ],
-  ['qubesd', ({ qubesd }) => qubesd.stop(), 'error', /qubesd (?:is not there|fails)/, null],
+  ['qubesd', ({ qubesd }) => qubesd.stop(), 'error', /qubesd (?:is not there|fails)/, /systemctl restart qubesd/],
+  [
+    'a daemon that hears nothing from qubesd',
+    async ({ qubesd, daemon }) => {
+      await qubesd.stop();
+      while (JSON.parse((await verbsOf(daemon)(['status', '--json'])).out).qubesd !== 'away') await soon();
+    },
+    ...(['error', /The daemon does not hear from qubesd/, /systemctl restart qubesd/] as const),
+  ],
+  [
+    'the daemon of another version',
+    async ({ daemon }) => {
+      await daemon.end();
+      const said = { pid: 1, uptime_s: 1 };
+      await answering(
+        join(daemon.run, 'control.sock'),
+        `{"v":1,"version":"0.0.9","ok":true,"result":${JSON.stringify(said)}}\n`,
+      );
+    },
+    ...(['error', /The daemon is of version 0\.0\.9/, /systemctl restart qmcp-brokerd/] as const),
+  ],
+  [
+    'a journal that cannot be written',
+    async ({ daemon }) => {
+      unlinkSync(daemon.journalFile);
+      mkdirSync(daemon.journalFile);
+      await daemon.call('qmcp.LifecycleAIManaged', { name: 'vault', action: 'start' });
+      while (JSON.parse((await verbsOf(daemon)(['status', '--json'])).out).journal.ok) await soon();
+    },
+    ...(['error', /The journal .* cannot be written/, /df -h .*; sudo ls -l/] as const),
+  ],
+  [
+    'what could be undone',
+    async ({ daemon }) => {
+      await daemon.end();
+      writeFileSync(join(daemon.state, 'undo'), 'garbage\n');
+      await daemon.start(['--policy', join(daemon.root, 'policy.d')]);
+    },
+    ...(['warning', /held something that the broker did not write/, /sudo ls -l/] as const),
+  ],
+  [
+    'the freezes',
+    async ({ daemon }) => {
+      await daemon.end();
+      writeFileSync(join(daemon.state, 'frozen'), '?\n');
+      await daemon.start(['--policy', join(daemon.root, 'policy.d')]);
+    },
+    ...(['error', /frozen/, /systemctl restart qmcp-brokerd/] as const),
+  ],
+  [
+    'the run directory altogether',
+    ({ daemon }) => renameSync(daemon.run, `${daemon.run}.away`),
+    ...(['error', /run is missing/, /systemd-tmpfiles/] as const),
+  ],
+  [
+    'a socket that is gone',
+    ({ daemon }) => unlinkSync(daemon.path),
+    ...(['error', /There is no .*qrexec\.sock/, /systemctl restart qmcp-brokerd\.socket/] as const),
+  ],
+  [
+    'a file in the place of a socket',
+    ({ daemon }) => {
+      unlinkSync(daemon.path);
+      writeFileSync(daemon.path, '');
+    },
+    ...(['error', /qrexec\.sock is not a socket/, /sudo rm -r/] as const),
+  ],
+  [
+    'the group of a socket',
+    ({ daemon, root }) => {
+      chownSync(daemon.path, process.getuid?.() ?? 0, 4_242);
+      void root;
+    },
+    ...(['error', /qrexec\.sock is not of the group qubes/, /restart/] as const),
+  ],
+  [
+    'a reply that would be lost',
+    ({ root }) => write(join(root, 'etc/qubes/rpc-config/qmcp.Commit'), 'exit-on-client-eof = true\n'),
+    ...(['error', /exit-on-client-eof/, /sudo rm /] as const),
+  ],
+  [
+    'the settings directory altogether',
+    ({ daemon }) => renameSync(daemon.etc, `${daemon.etc}.away`),
+    ...(['error', /settings directory .* is missing/, /init --apply/] as const),
+  ],
+  [
+    'the state directory altogether',
+    ({ daemon }) => renameSync(daemon.state, `${daemon.state}.away`),
+    ...(['error', /state is missing/, /systemctl restart/] as const),
+  ],
+  [
+    'the owner of the journal',
+    ({ daemon }) => chownSync(daemon.log, 4_242, 4_242),
+    ...(['error', /log is not the user qmcp's/, /chown -R qmcp:qmcp/] as const),
+  ],
+  [
+    'the signature of the journal',
+    ({ daemon }) => {
+      for (const dir of [daemon.state, daemon.log])
+        for (const name of readdirSync(dir)) if (name.startsWith('journal.')) unlinkSync(join(dir, name));
+    },
+    ...(['warning', /not signed/, /systemctl restart qmcp-brokerd/] as const),
+  ],
+  [
+    'a key for answers that is none',
+    ({ daemon }) => daemon.operatorFile('confirm.pub', 'mine\n'),
+    ...(['error', /confirm\.pub, line 1/, /config set confirm\.pub/] as const),
+  ],
+  [
+    'a way out of the policy',
+    ({ policy }) => writeFileSync(join(policy, 'include/qmcp-mode'), '!include include/qmcp-compat\n!include x\n'),
+    ...(['error', /qmcp-mode/, /qmcpctl mode least-privilege/] as const),
+  ],
+  [
+    'a guarded uuid that is gone',
+    ({ daemon }) => daemon.operatorFile('guarded', '01234567-89ab-4def-8123-456789abcdef\n'),
+    ...(['warning', /01234567-.* is guarded, and there is no such qube/, /config set guarded/] as const),
+  ],
+  [
+    'a name in the reserved prefix',
+    ({ qubesd }) => qubesd.world.removeTag('ai-two', 'ai-managed') ?? qubesd.world.removeTag('ai-two', 'ai-exec'),
+    ...(['note', /ai-two is not managed, but its name begins with ai-/, /tier set ai-two TIER/] as const),
+  ],
+  [
+    'a tombstone without a date',
+    (place) => tag(place, 'vault', 'qmcp-tombstone_soon'),
+    ...(['warning', /vault has no date/, /tombstones restore vault.*tombstones reap vault/] as const),
+  ],
+  [
+    'dom0 under the umbrella',
+    (place) => tag(place, 'dom0', 'ai-managed'),
+    ...(['error', /dom0 is tagged ai-managed/, /qvm-tags dom0 del ai-managed/] as const),
+  ],
+  [
+    'several networks from outside',
+    ({ qubesd }) => {
+      for (const name of ['ai-one', 'ai-two']) qubesd.world.setProperty(name, 'netvm', 'sys-firewall');
+    },
+    ...([
+      'warning',
+      /ai-one, ai-two are managed and have their network/,
+      /^for qube in ai-one ai-two; do qvm-prefs/,
+    ] as const),
+  ],
+  [
+    'a pool that is nearly full',
+    ({ daemon }) => daemon.operatorFile('pool-cap', `${Math.floor((6 * GIB) / 0.9)}\n`),
+    ...(['warning', /Agents use 6\.0 GiB of the pool cap of 6\.7 GiB/, /config set pool-cap/] as const),
+  ],
+  [
+    'a principal with nearly all of its qubes',
+    (place) => owning(place, { total: { qubes: 1 } }),
+    ...(['warning', /The principal web holds 1 of 1 qubes/, /principals\/web\.json/] as const),
+  ],
+  [
+    'a principal with nearly all of its bytes',
+    (place) => owning(place, { total: { bytes: Math.floor(2.2 * GIB) } }),
+    ...([
+      'warning',
+      /What the principal web has created takes 2\.0 GiB of its 2\.2 GiB/,
+      /principals\/web\.json/,
+    ] as const),
+  ],
+  [
+    'a unit that is masked',
+    (place) =>
+      tool(
+        place,
+        'systemctl',
+        units({ 'qmcp-brokerd.service': 'LoadState=masked ActiveState=inactive UnitFileState=masked' }),
+      ),
+    ...(['error', /is masked/, /systemctl unmask qmcp-brokerd\.service/] as const),
+  ],
+  [
+    'a unit that is stopped',
+    (place) =>
+      tool(
+        place,
+        'systemctl',
+        units({ 'qmcp-brokerd.service': 'LoadState=loaded ActiveState=inactive UnitFileState=enabled' }),
+      ),
+    ...(['error', /is stopped/, /systemctl start qmcp-brokerd\.service/] as const),
+  ],
+  [
+    'a platform that is too old',
+    (place) => tool(place, 'rpm', 'echo qubes-core-qrexec-dom0 4.2.18'),
+    ...(['warning', /qubes-core-qrexec-dom0 is of version 4\.2\.18/, /qubes-dom0-update/] as const),
+  ],
 ];
 
 test.each(SPOILINGS)(
@@ -483,6 +701,31 @@ test.each(SPOILINGS)(
   30_000,
 );
 
+test('every finding that is more than a note comes with a command, but for a machine that is not dom0 at all', () => {
+  const without = SPOILINGS.filter(([, , level, , mend]) => level !== 'note' && mend === null);
+  expect(without.map(([what]) => what)).toEqual(['the group qubes']);
+});
+
+test('quotas that are not near their end, and a version within the tested range, are no finding', async () => {
+  const place = await healthy();
+  owning(place, { total: { qubes: 2, bytes: 3 * GIB } });
+  place.daemon.operatorFile('pool-cap', `${Math.ceil((6 * GIB) / 0.89)}\n`);
+  tool(place, 'rpm', 'echo qubes-core-dom0 4.4.99');
+  expect(JSON.parse((await place.doctor('--json')).out).findings).toEqual([]);
+});
+
+test('a break in the journal that the operator knows of is no finding', async () => {
+  const { daemon, doctor } = await healthy();
+  await daemon.end();
+  writeFileSync(daemon.journalFile, 'garbage\n');
+  await daemon.start(['--policy', join(daemon.root, 'policy.d')]);
+  const said = async (...args: string[]): Promise<string[]> =>
+    JSON.parse((await doctor('--json', ...args)).out).findings.map(({ what }: { what: string }) => what);
+  expect(await said()).toEqual([expect.stringMatching(/The journal is not intact/)]);
+  const seq = daemon.journal().find(({ type }) => type === 'break')?.seq;
+  expect(await said('--known-break', String(seq))).toEqual([]);
+});
+
 test('frozen and resting sources are told, and are no fault', async () => {
   const { daemon, doctor } = await healthy();
   await verbsOf(daemon)(['freeze', 'mcp-control']);
@@ -497,9 +740,9 @@ test('frozen and resting sources are told, and are no fault', async () => {
 test('a clock that was put back is noticed by the newest record', async () => {
   const { daemon, root } = await healthy();
   const past = verbsOf(daemon, { now: () => Date.now() - 3_600_000 });
-  expect((await past(['doctor', '--root', root])).out).toMatch(/yet to come/);
+  expect((await past(['doctor', '--root', root])).out).toMatch(/yet to come[\s\S]*\$ sudo qvm-sync-clock/);
   const long = verbsOf(daemon, { now: () => Date.UTC(2001, 0, 1) });
-  expect((await long(['doctor', '--root', root])).out).toMatch(/which is long ago/);
+  expect((await long(['doctor', '--root', root])).out).toMatch(/which is long\s+ago[\s\S]*\$ sudo qvm-sync-clock/);
 });
 
 test('a machine that has nothing of this on it is told all of it, and nothing breaks', async () => {
@@ -537,6 +780,9 @@ test('tags that cannot be read, dom0 under the umbrella, and a tombstone without
   expect(said(qube('ai-x', ['qmcp-tombstone_1']))).toEqual([]);
   expect(said(qube('ai-x', []))).toEqual([expect.stringContaining('name begins with ai-')]);
   expect(said(qube('x', ['anything', 'ai-x']))).toEqual([]);
+  expect(said({ ...qube('x', ['ai-managed']), properties: null })).toEqual([
+    expect.stringContaining('The properties of x could not be read'),
+  ]);
   expect(tagFindings([], { namePrefix: 'ai-' }).map(({ what }) => what)).toEqual([
     expect.stringContaining('No qube may call'),
   ]);

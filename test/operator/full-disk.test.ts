@@ -265,6 +265,23 @@ if (canMount) {
     );
   });
 
+  test.each([
+    ['32m', 'error'],
+    ['256m', 'warning'],
+    ['1g', null],
+  ])('doctor, with a journal on %s that are all empty, finds that an %s', async (size, level) => {
+    const [run, log] = [await withQubesd(), directory()];
+    await execa('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'none', log]);
+    try {
+      const { out } = await typed(['doctor', '--json', '--root', run, '--etc', run, '--log', log, ...flags(run, run)]);
+      const { findings } = JSON.parse(out) as { findings: { what: string; level: string; mend: string }[] };
+      const room = findings.filter(({ what }) => / of room left for the journal in /.test(what));
+      expect(room.map((each) => [each.level, each.mend])).toEqual(level === null ? [] : [[level, `df -h ${log}`]]);
+    } finally {
+      await execa('umount', [log]);
+    }
+  });
+
   test('mode, when only the file system of the policy is full, or only that of the settings: neither is changed', async () => {
     const each = CASES['mode least-privilege'] as Case;
     for (const full of ['etc', 'policy.d/include']) {

@@ -4,7 +4,7 @@ import { Hanging, RESTART, START, Unreachable } from '../ask-daemon.ts';
 import { Refusal } from '../command.ts';
 import { type Check, error, type Finding, note, warning } from './finding.ts';
 
-export const daemonCheck: Check = async ({ status, version, state }) => {
+export const daemonCheck: Check = async ({ status, version, state, log }) => {
   try {
     const running = await version();
     const { qubesd, journal, undo_complaint, all_frozen, frozen, resting, dialog } = await status();
@@ -18,10 +18,10 @@ export const daemonCheck: Check = async ({ status, version, state }) => {
       );
     }
     if (!journal.ok)
-      found.push(error(journal.sentence ?? 'The journal cannot be written.', 'sudo qmcpctl audit verify'));
+      found.push(error(journal.sentence ?? 'The journal cannot be written.', `df -h ${log}; sudo ls -l ${log}`));
     else if (journal.sentence !== null) found.push(warning(journal.sentence, 'sudo qmcpctl audit verify'));
     if (undo_complaint !== null) found.push(warning(undo_complaint, `df -h ${state}; sudo ls -l ${state}`));
-    if (all_frozen !== null) found.push(error(all_frozen, RESTART));
+    if (all_frozen !== null) found.push(error(all_frozen, `sudoedit ${state}/frozen; ${RESTART}`));
     if (!dialog.listens) {
       found.push(
         warning(

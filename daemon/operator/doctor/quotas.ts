@@ -3,7 +3,6 @@ import { ownerTag } from '../../authority/birth.ts';
 import { isTombstoneMarker } from '../../authority/tombstone.ts';
 import { ownerOf } from '../../principals/caller.ts';
 import { Registry } from '../../principals/registry.ts';
-import { isManaged } from '../../qube.ts';
 import { bytes } from '../../services/words.ts';
 import type { FleetQube } from '../fleet.ts';
 import { type Check, type Finding, warning } from './finding.ts';
@@ -22,18 +21,24 @@ export const quotasCheck: Check = async ({ etc, settings, fleet, bytesOf, now })
     }
   }
   for (const { name, key, limits, sources } of new Registry(etc, { now }).all()) {
-    const most = limits.qubes;
     const owners =
       key === null ? [...(sources ?? [])] : [ownerOf({ source: '' as never, principal: name, signed: true })];
-    if (most === null || owners.length === 0) continue;
     for (const owner of owners) {
-      const own = qubes.filter((qube) => isManaged(qube) && hasOwner(qube, owner)).length;
-      if (own >= most * NEAR)
-        found.push(warning(`The principal ${name} holds ${own} of ${most} qubes.`, 'qmcpctl principals list'));
+      const own = qubes.filter((qube) => hasOwner(qube, owner));
+      if (limits.qubes !== null && own.length > 0 && own.length >= limits.qubes * NEAR) {
+        found.push(warning(`The principal ${name} holds ${own.length} of ${limits.qubes} qubes.`, mendOf(etc, name)));
+      }
+      const used = limits.bytes === null || own.length === 0 ? 0 : await bytesOf(own);
+      if (limits.bytes !== null && used > 0 && used >= limits.bytes * NEAR) {
+        const what = `What the principal ${name} has created takes ${bytes(used)} of its ${bytes(limits.bytes)}.`;
+        found.push(warning(what, mendOf(etc, name)));
+      }
     }
   }
   return found;
 };
+
+const mendOf = (etc: string, name: string): string => `sudoedit ${etc}/principals/${name}.json`;
 
 const hasOwner = ({ tags }: FleetQube, owner: string): boolean => tags?.has(ownerTag(owner)) ?? false;
 

@@ -17,7 +17,7 @@ export const ENROL = 'sudo qmcpctl config set confirm.pub "$(qmcp-confirm --enro
 export const settingsCheck: Check = async ({ etc, settings, now }) => {
   const complaints = [...settings.complaints, ...new Registry(etc, { now }).complaints];
   return [
-    ...complaints.map((each) => error(complaintText(etc, each), mendOf(each.file))),
+    ...complaints.map((each) => error(complaintText(etc, each), mendOf(each.file, etc))),
     ...strayFindings(etc),
     ...unmatchable(settings).map((entry) =>
       warning(
@@ -34,12 +34,11 @@ export const settingsCheck: Check = async ({ etc, settings, now }) => {
   ];
 };
 
-const mendOf = (file: string): string =>
-  file === 'tier-default' || file.startsWith('/')
-    ? 'sudo qmcpctl mode least-privilege'
-    : file.startsWith('principals')
-      ? 'qmcpctl principals list'
-      : `sudo qmcpctl config set ${file} ...`;
+const mendOf = (file: string, etc: string): string => {
+  if (file === 'tier-default' || file.startsWith('/')) return 'sudo qmcpctl mode least-privilege';
+  if (file.startsWith('principals/')) return `sudoedit ${etc}/${file}`;
+  return file === 'principals' ? 'qmcpctl principals list' : `sudo qmcpctl config set ${file} ...`;
+};
 
 /** Files that nobody reads: mostly a setting whose name was mistyped, and so is not in force. */
 const strayFindings = (etc: string): Finding[] => {
@@ -50,7 +49,7 @@ const strayFindings = (etc: string): Finding[] => {
       const near = nearest(name, known, 3);
       const path = `${etc}/${printable(name)}`;
       return near === null
-        ? note(`${path} is no setting, and nobody reads it.`)
+        ? note(`${path} is no setting, and nobody reads it.`, `sudo mv ${path} /root/`)
         : warning(`${path} is no setting, and nobody reads it. Is ${near} meant?`, `sudo mv ${path} ${etc}/${near}`);
     });
 };

@@ -77,6 +77,7 @@ const qubeFindings = (qube: FleetQube, { namePrefix }: Pick<Settings, 'namePrefi
     found.push(
       note(
         `${name} is not managed, but its name begins with ${namePrefix}: an agent that tries to create it learns that it is there.`,
+        `qmcpctl tier set ${name} TIER, or give it another name`,
       ),
     );
   }
