@@ -25,6 +25,7 @@ export interface PlanParts extends WalkParts {
 }
 
 const NOT_JSON = refuse('invalid JSON input');
+const PREPARE = 'qmcp.Prepare';
 const COMMIT = 'qmcp.Commit';
 /** How long a step waits for what an earlier one set going, a shutdown above all, before the plan stops there. */
 const SETTLE_MS = 60_000;
@@ -45,7 +46,7 @@ export class Plans {
   handle({ service, argument, body }: Call, caller: Caller): Promise<Reply> | null {
     const json = body?.json;
     switch (service) {
-      case 'qmcp.Prepare':
+      case PREPARE:
         return body === null ? Promise.resolve(NOT_JSON) : this.#prepare(json, caller);
       case COMMIT:
         return this.#commit(this.#find(argument, caller), body === null ? null : parseCommit(json));
@@ -70,6 +71,9 @@ export class Plans {
     const steps = parsePlan(json);
     if (isRefusal(steps)) return steps;
     if (restraint.isFrozen(caller.source) || !this.#store.hasRoom(caller.source)) return NOT_FOUND;
+    // Each step is a call, and the first has been counted: else a plan would be a way around the quota.
+    if (!(await this.#parts.principals.takeCalls(caller, steps.length - 1)))
+      return this.#overQuota(steps.length, caller);
     const nonce = randomBytes(32).toString('hex') as Nonce;
     const stages = this.#stages(steps, caller, nonce);
     if (isRefusal(stages)) return NOT_FOUND;
@@ -99,6 +103,18 @@ export class Plans {
       ended,
     });
     return { ok: true, nonce, digest, expires_in: OPEN_MS / 1000, steps: steps.length };
+  }
+
+  #overQuota(steps: number, { source, principal }: Caller): Refusal {
+    const ofCall = { call: this.#parts.nextCall(), source, principal, service: PREPARE, action: 'admit', qubes: [] };
+    this.#parts.refusals.note({
+      ...ofCall,
+      args: { steps },
+      type: 'decision',
+      verdict: 'refuse',
+      rule: 'principal-calls',
+    });
+    return NOT_FOUND;
   }
 
   #stages(steps: readonly Step[], caller: Caller, plan: Nonce): Stage[] | Refusal {

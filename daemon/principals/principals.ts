@@ -2,6 +2,7 @@
 // reasons come first, and at most one signature is checked per call. A service never sees an envelope.
 import type { KeyObject } from 'node:crypto';
 import type { QubeName } from '../names.ts';
+import { isTooDeep } from '../nesting.ts';
 import { accountOf, type Caller, DEFAULT_PRINCIPAL } from './caller.ts';
 import { type Addressed, type Envelope, envelopeIn, isEnvelope, isSignedBy } from './envelope.ts';
 import { keyObject, type Principal } from './file.ts';
@@ -73,6 +74,18 @@ export class Principals {
     const unsigned = this.#registry.unsigned(source);
     if (unsigned?.kind === 'default') return principal === DEFAULT_PRINCIPAL ? { source, principal } : null;
     return unsigned?.of.name === principal ? { source, principal, limits: unsigned.of.limits } : null;
+  }
+
+  /** Counts so many calls more; false, and none counted, where the quota has no room for all of them or cannot be kept. */
+  async takeCalls(caller: Caller, count: number): Promise<boolean> {
+    const quota = caller.limits?.calls ?? null;
+    if (quota === null) return true;
+    const account = this.#ledger.account(accountOf(caller));
+    const now = this.#now();
+    if (account.calls.count(now) + count > quota) return false;
+    for (let call = 0; call < count; call++) account.calls.add(now);
+    account.used();
+    return account.settled();
   }
 
   /** Whether the caller's quota has room for one more question within this hour. */
@@ -158,6 +171,8 @@ const withRisk = (admitted: Admitted, kind: 'read' | 'change'): Admitted | Denie
 /** The request in the signed text, as the same text would be read as a body: nothing stands for `{}`. */
 const requestIn = (text: string): Admitted['body'] => {
   if (text === '') return { json: {} };
+  // Inside the envelope its brackets stand in a string, where nobody counted them.
+  if (isTooDeep(Buffer.from(text, 'utf8'))) return null;
   try {
     return { json: JSON.parse(text) };
   } catch {

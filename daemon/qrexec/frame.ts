@@ -1,5 +1,8 @@
 // The header qrexec writes before a caller's bytes, and the JSON body that follows. Pure.
 import { isQubeName, type QubeName } from '../names.ts';
+import { isTooDeep, MAX_DEPTH } from '../nesting.ts';
+
+export { MAX_DEPTH };
 
 /** `SERVICE+ARG SOURCE keyword adminvm` and its other spellings of dom0 (facts: qrexec socket services). */
 export interface Header {
@@ -45,28 +48,3 @@ export const parseBody = (bytes: Buffer): Body => {
     return null;
   }
 };
-
-/** No request of the contract nests deeper than five; more would be a strain on whatever walks it. */
-export const MAX_DEPTH = 64;
-
-/** Brackets inside strings do not count. */
-const isTooDeep = (bytes: Buffer): boolean => {
-  if (bytes.length <= MAX_DEPTH) return false;
-  let depth = 0;
-  let isInString = false;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at];
-    if (isInString) {
-      if (byte === BACKSLASH) at += 1;
-      else if (byte === QUOTE) isInString = false;
-    } else if (byte === QUOTE) isInString = true;
-    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) {
-      depth += 1;
-      if (depth > MAX_DEPTH) return true;
-    } else if (byte === CLOSE_BRACKET || byte === CLOSE_BRACE) depth -= 1;
-  }
-  return false;
-};
-
-const [QUOTE, BACKSLASH] = [0x22, 0x5c];
-const [OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [0x5b, 0x5d, 0x7b, 0x7d];

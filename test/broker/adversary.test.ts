@@ -3,9 +3,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { LISTED_PER_WINDOW } from '../../daemon/journal/refusals.ts';
+import { MAX_DEPTH } from '../../daemon/nesting.ts';
 import { startApprover } from '../confirm/approver.ts';
 import { enrollIn } from '../principals/enrolling.ts';
-import { unsignedFile } from '../principals/signing.ts';
+import { enrolled, freshNumber, seal, unsignedFile } from '../principals/signing.ts';
 import { ASKING, QUIET } from './daemon.ts';
 import { type InProcess, temporaryBroker } from './in-process.ts';
 
@@ -159,4 +160,32 @@ test('preparing a plan asks qubesd each thing once, however many of its steps wa
     return broker.qubesd.calls.length;
   };
   expect(await cost(32)).toBeLessThanOrEqual((await cost(1)) + 32);
+});
+
+describe('a principal', () => {
+  const signed = (broker: InProcess, service: string, call: string, argument = '') => {
+    const of = { source: 'mcp-control', service, argument, principal: 'web', number: freshNumber(), call };
+    return broker.call(service, seal({ ...of, time: Date.now() }), 'mcp-control', argument);
+  };
+
+  test('gets around its quota of calls by no plan: each step is one', async () => {
+    const broker = await temporaryBroker({ operatorFiles: QUIET });
+    enrollIn(broker.etc, { 'web.json': enrolled({ per_hour: { calls: 5 } }) });
+    const reading = { service: 'qmcp.GetPropertyAIManaged', request: { name: 'ai-work', property: 'label' } };
+    const plan = (steps: number) => JSON.stringify({ calls: Array.from({ length: steps }, () => reading) });
+    expect(await signed(broker, 'qmcp.Prepare', plan(6))).toEqual(REFUSED);
+    // What was refused for the quota has used one of it, the call itself.
+    expect(await signed(broker, 'qmcp.Prepare', plan(4))).toMatchObject({ ok: true, steps: 4 });
+    expect(await signed(broker, 'qmcp.ListAIManagedQubes', '')).toEqual(REFUSED);
+    expect((await broker.lines()).map(({ rule }) => rule)).toEqual(['principal-calls', 'principal-calls']);
+  });
+
+  test('hides no depth in its envelope', async () => {
+    const broker = await temporaryBroker({ operatorFiles: QUIET });
+    enrollIn(broker.etc, { 'web.json': enrolled() });
+    const nested = (depth: number) =>
+      `{"name":"ai-work","property":"label","x":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
+    expect(await signed(broker, 'qmcp.GetPropertyAIManaged', nested(MAX_DEPTH))).toMatchObject({ ok: true });
+    expect(await signed(broker, 'qmcp.GetPropertyAIManaged', nested(MAX_DEPTH + 1))).toEqual(REFUSED);
+  });
 });
