@@ -7,6 +7,7 @@ import type { Qube } from '../qube.ts';
 import type { LifecycleMethod, VolumeInfo } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Settings } from '../settings/settings.ts';
+import { dependentLines, runningSeconds } from './dependents.ts';
 import { entomb, isInUse, startsByItself } from './entomb.ts';
 import { type ChangeService, nameArg, type Operation, type Scene, type Wish } from './service.ts';
 import { askedBy, bytes, duration, type Line, STATE_WORDS, shown, viewOf } from './words.ts';
@@ -20,6 +21,8 @@ interface Verb {
   readonly headline: string;
   /** What it means, for somebody who is tired. */
   readonly meaning: string;
+  /** Which of the qubes that rest on it would feel it. */
+  readonly felt: 'running' | 'all' | null;
 }
 
 const VERBS = {
@@ -28,31 +31,36 @@ const VERBS = {
     risk: 'destroy',
     headline: 'Kill ',
     meaning: 'It stops at once, without shutting down. Unsaved work in it is lost. This cannot be undone.',
+    felt: 'running',
   },
   pause: {
     method: 'Pause',
     risk: 'change',
     headline: 'Pause ',
     meaning: 'Its programs stop where they are until it is unpaused.',
+    felt: 'running',
   },
   remove: {
     method: 'Remove',
     risk: 'destroy',
     headline: 'Remove ',
     meaning: 'It and all its files are destroyed at once. This cannot be undone.',
+    felt: 'all',
   },
   shutdown: {
     method: 'Shutdown',
     risk: 'change',
     headline: 'Shut down ',
     meaning: 'Its programs are asked to end. It can be started again.',
+    felt: 'running',
   },
-  start: { method: 'Start', risk: 'change', headline: 'Start ', meaning: 'It runs until it is shut down.' },
+  start: { method: 'Start', risk: 'change', headline: 'Start ', meaning: 'It runs until it is shut down.', felt: null },
   unpause: {
     method: 'Unpause',
     risk: 'change',
     headline: 'Unpause ',
     meaning: 'Its programs go on where they stopped.',
+    felt: null,
   },
 } as const satisfies Record<string, Verb>;
 type Action = keyof typeof VERBS;
@@ -122,13 +130,17 @@ const removalObstacle = async (target: Qube, { admin }: Scene, tombstone: boolea
 };
 
 const describe = async (action: Action, target: Qube, scene: Scene, tombstone: boolean): Promise<View> => {
-  const { risk, headline, meaning } = VERBS[action];
-  const { admin, caller, settings } = scene;
+  const { risk, headline, meaning, felt } = VERBS[action];
+  const { admin, caller, settings, now } = scene;
+  const seconds = target.state === 'Halted' ? null : await runningSeconds(target, now, admin);
   const qube = await shown(admin, target.name);
   const lines: Line[] = [
     [headline, qube],
     await askedBy(admin, caller),
-    [`Qube: ${target.klass}, ${STATE_WORDS[target.state]}`],
+    [
+      `Qube: ${target.klass}, ${STATE_WORDS[target.state]}${seconds === null ? '' : `, started ${duration(seconds)} ago`}`,
+    ],
+    ...(felt === null ? [] : await dependentLines(target, felt, admin)),
     ...(risk === 'destroy' ? [[`Its own data: ${await privateData(target, scene)}`]] : []),
     [tombstone ? tombstoneMeaning(target.name, settings) : meaning],
   ];

@@ -55,12 +55,17 @@ export const FLEET: FleetSpec = {
   },
 };
 
-/** What the tour needs besides: a qube that runs and has a device, and one to make disposables of. */
+/** What the tour needs besides: a qube that runs, has a device and gives network, and one to make disposables of. */
 export const TOUR_FLEET: FleetSpec = {
   ...FLEET,
   qubes: {
     ...FLEET.qubes,
-    'ai-builder': working('yellow', 5.5, { state: 'Running', devices: { 'usb.Available': [CAMERA] } }),
+    'ai-builder': working('yellow', 5.5, {
+      state: 'Running',
+      devices: { 'usb.Available': [CAMERA] },
+      props: { provides_network: 'True', start_time: String(Math.floor(Date.now() / 1000) - 7_500) },
+    }),
+    'ai-tests': working('purple', 0.4, { state: 'Running', tags: LOOK, props: { netvm: 'ai-builder' } }),
     'ai-dvm': working('green', 0.1, { props: { template_for_dispvms: 'True' } }),
   },
 };
