@@ -61,7 +61,7 @@ const promptsOf = (view: View): string[] => {
   return [
     `To allow: type ${wordToAllow(view)} and press Enter.`,
     'To deny: press Enter or Escape. Anything else that you type is a no, too.',
-    ...(freeze === null ? [] : [`To deny, and refuse all calls of ${view.freeze} from now on: type ${freeze}`]),
+    ...(freeze === null ? [] : [`To deny and freeze ${view.freeze}: type ${freeze}`]),
   ];
 };
 

@@ -9,6 +9,7 @@ import { shownHash } from '../../../daemon/confirm/receipt.ts';
 import { DEAD_MS } from '../../../daemon/dialog/deadtime.ts';
 import type { Answer } from '../../../daemon/journal/record.ts';
 import { ASKING, type Daemon, startDaemon } from '../../broker/daemon.ts';
+import { FLEET } from '../../demo/fleet.ts';
 import { enroll, startListener } from '../../end-to-end/dialog-program.ts';
 import type { Qubesd } from '../../qubesd/server.ts';
 import { qmcpctl } from '../stage.ts';
@@ -81,6 +82,18 @@ test('the exact name and Enter remove the qube that was shown, once, and the rec
   expect(new Date(said.decided_at).getTime() - before).toBeGreaterThanOrEqual(DEAD_MS);
 });
 
+test('the page of the operator shows what a terminal does', async () => {
+  const { daemon } = await startDaemon({ fleet: FLEET, operatorFiles: { ...ASKING, 'confirm.pub': publicKey } });
+  const console = new Console({ daemon, keys });
+  await console.waiting();
+  const reply = daemon.call(LIFECYCLE, { name: 'ai-scratch', action: 'remove' });
+  await console.awake();
+  const screen = console.screen.replace(/^\d+ s left/m, '58 s left');
+  expect(readFileSync('daemon/operator/README.md', 'utf8')).toContain(`\n\`\`\`text\n${screen} ai-scratch\n\`\`\`\n`);
+  console.send('\r');
+  expect(await reply).toEqual(REFUSED);
+});
+
 test('a question without a name to type wants a word', async () => {
   const { daemon, qubesd, console } = await sitting({ 'consent-policy': `${LIFECYCLE}:start\n` });
   const reply = daemon.call(LIFECYCLE, START);
@@ -107,8 +120,7 @@ test('the screen shows the lines, how to answer, and the time that is left', asy
       '',
       'To allow: type ai-idle and press Enter.',
       'To deny: press Enter or Escape. Anything else that you type is a no, too.',
-      'To deny, and refuse all calls of mcp-control from now on: type freeze',
-      'mcp-control',
+      'To deny and freeze mcp-control: type freeze mcp-control',
       '59 s left.',
       '>',
     ].join('\n'),
@@ -205,7 +217,7 @@ describe('the call is refused and nothing is done when', () => {
   });
 
   test.each([
-    ['has too few rows', 13, 80, 'rows'],
+    ['has too few rows', 12, 80, 'rows'],
     ['is too narrow', 24, 59, 'columns'],
   ])('the terminal %s for the question', async (_, rows, columns, what) => {
     const { daemon, qubesd, console } = await sitting({}, { rows, columns });
@@ -226,11 +238,11 @@ describe('the call is refused and nothing is done when', () => {
 });
 
 test('a terminal of just enough rows shows the question, and typing begins anew when it is resized', async () => {
-  const { daemon, qubesd, console } = await sitting({}, { rows: 14 });
+  const { daemon, qubesd, console } = await sitting({}, { rows: 13 });
   const reply = daemon.call(LIFECYCLE, REMOVE);
   await console.awake();
   await console.type('ai-');
-  console.resize(15, 80);
+  console.resize(14, 80);
   await console.until(() => console.screen.includes('Typing counts in a moment.'), 'the dead time');
   await console.awake();
   expect(console.typed).toBe('');
