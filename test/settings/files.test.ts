@@ -221,7 +221,16 @@ describe('the guarded list', () => {
   });
 
   test('guards everything for one line that is not a qube, and still knows the others', () => {
-    for (const line of ['ai full1', 'ai-full1,', '@tag:x', 'uuid:x', `${uuid}0`, 'a'.repeat(32), 'uuid:ai-full1']) {
+    for (const line of [
+      'ai full1',
+      'ai-full1,',
+      '@tag:x',
+      'uuid:x',
+      `${uuid}0`,
+      'a'.repeat(32),
+      'uuid:ai-full1',
+      uuid.replace('-', '-uuid:'),
+    ]) {
       expect(read('guarded', 'guarded', `ai-work\n${line}\n`), line).toEqual(
         bad({ names: new Set(['ai-work']), uuids: new Set(), unreadable: true }),
       );
@@ -297,6 +306,7 @@ describe('the approver’s key', () => {
     for (const text of [
       bytes(31),
       bytes(33),
+      bytes(35),
       KEY.slice(0, -1),
       `${KEY}=`,
       `${KEY}\n${KEY}`,
@@ -307,6 +317,21 @@ describe('the approver’s key', () => {
       expect(read('confirm.pub', 'confirmKey', text), text).toEqual(bad(null));
     }
   });
+});
+
+describe('a bad line', () => {
+  const sentence = (line: string): string => parse('tier-default', line).complaints[0]?.sentence ?? '';
+  test('is shown as far as it can do no harm on a terminal, and to forty characters', () => {
+    expect(sentence('a\u001b[31m\u00e9')).toMatch(/^'a\?\[31m\?' is not understood;/);
+    expect(sentence('x'.repeat(40))).toContain(`'${'x'.repeat(40)}' is not`);
+    expect(sentence('x'.repeat(41))).toContain(`'${'x'.repeat(40)}'... is not`);
+  });
+});
+
+test('a complaint names its file below the directory, or from the root, and its line', () => {
+  const complaint = { file: 'guarded', line: 3, sentence: 'It is bad.' };
+  expect(complaintText('/etc/qmcp', complaint)).toBe('/etc/qmcp/guarded, line 3: It is bad.');
+  expect(complaintText('/etc/qmcp', { ...complaint, file: '/x/y', line: null })).toBe('/x/y: It is bad.');
 });
 
 describe('many bad lines', () => {

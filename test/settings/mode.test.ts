@@ -73,6 +73,16 @@ describe('the two places', () => {
     );
   });
 
+  test('that differ are told apart: which of them is the open one, and what that means', () => {
+    const [open, closed] = [settingsOf('ro', text(COMPAT)), settingsOf('full', text(LEAST))];
+    expect(complaints(open)[0]).toContain(
+      `It stands for ro, but ${PATH} is in mode compat, so agents still run programs in managed qubes without a tier.`,
+    );
+    expect(complaints(closed)[0]).toContain(
+      `It stands for full, as it does when absent, but ${PATH} is in mode least-privilege.`,
+    );
+  });
+
   test.each([
     ['full', 'full'],
     [null, 'full'],
@@ -82,6 +92,8 @@ describe('the two places', () => {
       const settings = settingsOf(file, policy);
       expect(settings).toMatchObject({ tierDefault: tier, policyMode: 'unknown' });
       expect(complaints(settings)).toEqual([expect.stringContaining(`${PATH}: The policy's mode cannot be told: `)]);
+      const why = policy.kind === 'text' ? 'it is not one of the two lines that qmcpctl writes' : 'it gives EACCES';
+      expect(complaints(settings)[0]).toContain(`cannot be told: ${why}. The broker goes by`);
       expect(complaints(settings)[0]).toContain(`Run qmcpctl mode ${tier === 'full' ? 'compat' : 'least-privilege'},`);
     }
   });

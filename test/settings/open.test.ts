@@ -105,6 +105,31 @@ describe('the settings', () => {
     expect(settings.current().poolCap).toBe(20);
   });
 
+  test('are followed by a clock that was ahead and is set back', () => {
+    let now = late;
+    settings = openSettings(dir, () => now());
+    expect(settings.current().tierDefault).toBe('full');
+    now = Date.now;
+    put('tier-default', 'ro\n');
+    expect(settings.current().tierDefault).toBe('ro');
+    put('tier-default', 'full\n');
+    expect(settings.current().tierDefault).toBe('full');
+  });
+
+  test('leave no file open', () => {
+    put('tier-default', 'ro\n');
+    put('pool-cap', 'x'.repeat(FILE_BYTES_MAX + 1));
+    settings.current();
+    const open = fs.readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        return [fs.readlinkSync(`/proc/self/fd/${fd}`)];
+      } catch {
+        return [];
+      }
+    });
+    expect(open.filter((path) => path.startsWith(root))).toEqual([]);
+  });
+
   test('are the same object for as long as no content changed', () => {
     put('tier-default', 'ro\n');
     put('guarded', '?\n');
@@ -262,6 +287,22 @@ describe('what stands in the place of a file', () => {
     expect(settings.current()).toMatchObject({ enforceMode: 'enforce', complaints: [] });
   });
 
+  test.each([
+    ['an error without a code', new Error('no'), 'gives an unknown error'],
+    ['a code that is none', Object.assign(new Error('no'), { code: 7 }), 'gives an unknown error'],
+    ['what is no error', { code: 'EACCES' }, 'gives an unknown error'],
+    ['an error with a code', Object.assign(new Error('no'), { code: 'EIO' }), 'gives EIO'],
+  ])('that fails with %s is unreadable, in words of ours', (_, thrown, why) => {
+    put('enforce-mode', 'enforce\n');
+    opened.mockImplementation(() => {
+      throw thrown;
+    });
+    expect(settings.current().complaints[0]?.sentence).toBe(
+      `The file cannot be read: it ${why}. Until it is mended, the mode is strict.`,
+    );
+    opened.mockReset();
+  });
+
   test('makes every setting strict if it stands in the place of the directory', () => {
     fs.rmdirSync(dir);
     fs.writeFileSync(dir, '');
@@ -271,12 +312,16 @@ describe('what stands in the place of a file', () => {
       guarded: { unreadable: true },
     });
     expect(settings.current().complaints).toHaveLength(FILE_NAMES.length);
+    const why = (): string | undefined => /it (.*?)\./.exec(settings.current().complaints[0]?.sentence ?? '')?.[1];
+    expect(why()).toBe('is below something that is not a directory');
     fs.rmSync(dir);
     fs.symlinkSync('nowhere', dir);
     expect(settings.current().tierDefault).toBe('ro');
+    expect(why()).toBe('is below a link to nothing');
     fs.rmSync(dir);
     fs.symlinkSync('etc', dir);
     expect(settings.current().tierDefault).toBe('ro');
+    expect(why()).toBe('gives ELOOP');
     fs.rmSync(dir);
     fs.mkdirSync(dir);
     expect(settings.current().tierDefault).toBe('full');
