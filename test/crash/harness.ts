@@ -13,7 +13,7 @@ import { World } from '../qubesd/world.ts';
 import { Gate } from './gate.ts';
 import { gatedFiles } from './gated-files.ts';
 import { begin, type Life, type Outside } from './life.ts';
-import { FLEET, PLAN_NONCES, type Position, type Scenario, textOf, undo } from './scenarios.ts';
+import { FLEET, PLAN_NONCES, type Position, type Scenario, textOf } from './scenarios.ts';
 
 /** After so many kills one life goes on to be used; signatures take their time. */
 const THOROUGH_EVERY = 5;
@@ -241,7 +241,7 @@ export class Stage {
       expect(textOf(act.world)).toBe(this.states.at(-1));
     } else if (undoable) {
       const intent = act.records().findLast((record) => record.type === 'intent' && record.service === service);
-      expect(await undo(life, Number(intent?.seq))).toMatchObject({ ok: true });
+      expect(await life.takeBack(Number(intent?.seq))).toMatchObject({ ok: true });
       expect(textOf(act.world)).toBe(act.before);
     }
     await life.journal.recover();

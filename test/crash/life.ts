@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { Broker } from '../../daemon/broker.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
 import { Restraint } from '../../daemon/confirm/restraint.ts';
+import type { ControlParts } from '../../daemon/control/parts.ts';
+import { controlOver } from '../../daemon/control/verbs.ts';
 import { FleetView } from '../../daemon/fleet/view.ts';
 import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
 import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
@@ -23,6 +25,7 @@ import type { SettingsReader } from '../../daemon/settings/open.ts';
 import { isStateChanging } from '../qubesd/methods.ts';
 import type { World } from '../qubesd/world.ts';
 import type { Gate } from './gate.ts';
+import type { Caller } from './scenarios.ts';
 import { callTo, eventsOf } from './world-admin.ts';
 
 export const NOW = 1_800_000_000_000;
@@ -40,7 +43,7 @@ export interface Outside {
   readonly onEffect: (what: string, uuids: readonly string[]) => void;
 }
 
-export interface Life {
+export interface Life extends Caller {
   readonly broker: Broker;
   readonly journal: Journal;
   readonly undo: UndoStore;
@@ -51,6 +54,8 @@ export interface Life {
   readonly unplanned: readonly unknown[];
   readonly notices: readonly string[];
   call(service: string, request: object, argument?: string): Promise<Reply>;
+  /** Takes the change of that intent back, through the operator's verb. */
+  takeBack(seq: number): Promise<{ readonly ok: boolean }>;
   /** Lets go of timers and of the world. Whatever was open is refused; of a killed life nothing gets anywhere. */
   end(): void;
 }
@@ -110,6 +115,10 @@ export const begin = async (outside: Outside): Promise<Life> => {
     pause: () => new Promise((resolve) => setImmediate(resolve)),
   });
 
+  const parts = { broker, journal, undo, admin, fleet: { changed: () => {} }, now, monotonicMs: () => 0 };
+  const control = controlOver(parts as unknown as ControlParts);
+  const takeBack: Life['takeBack'] = (seq) => control({ v: 1, verb: 'undo', args: { seq, dry_run: false } });
+
   const settled: Settled[] = [];
   await startSettling({
     unfinished,
@@ -128,6 +137,8 @@ export const begin = async (outside: Outside): Promise<Life> => {
     settled,
     unplanned,
     notices,
+    takeBack,
+    undoFirst: () => takeBack(undo.list()[0]?.seq ?? 0),
     call: async (service, request, argument = '') =>
       broker.handle({ service, argument, source: 'mcp-control' as QubeName, body: { json: request } }),
     end: () => {

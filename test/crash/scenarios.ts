@@ -1,23 +1,27 @@
 // The calls that a broker is killed in: one of each kind of effect.
-import type { ControlParts } from '../../daemon/control/parts.ts';
-import { controlOver } from '../../daemon/control/verbs.ts';
 import type { Finding } from '../../daemon/journal/record.ts';
 import { QUIET } from '../broker/daemon.ts';
 import type { FleetSpec } from '../qubesd/fleet.ts';
 import type { World } from '../qubesd/world.ts';
 import { CREATIONS, FILES as CREATIONS_FILES, FLEET as CREATIONS_FLEET } from '../services/creations.ts';
-import { type Life, NOW } from './life.ts';
 
 /** Where the world is after a crash, by the states it goes through when nothing happens. */
 export type Position = 'before' | 'between' | 'after';
+
+/** Who makes a call, of a broker in this process or of one in its own. */
+export interface Caller {
+  call(service: string, request: object, argument?: string): Promise<{ readonly ok: boolean }>;
+  /** Through the operator's verb, the oldest change that is kept since the scenario began. */
+  undoFirst(): Promise<{ readonly ok: boolean }>;
+}
 
 export interface Scenario {
   readonly title: string;
   readonly operatorFiles: Readonly<Record<string, string>>;
   /** What has happened before the life in which it is killed. */
-  readonly earlier?: (life: Life) => Promise<unknown>;
+  readonly earlier?: (caller: Caller) => Promise<unknown>;
   /** Makes the call. Gives the reply, or what an operator's verb says. */
-  readonly run: (life: Life) => Promise<{ readonly ok: boolean }>;
+  readonly run: (caller: Caller) => Promise<{ readonly ok: boolean }>;
   /** The service of its intent. */
   readonly service: string;
   /** Whether somebody has to say yes. */
@@ -47,7 +51,7 @@ export const textOf = (world: World): string =>
     world.sorted().map(({ name, klass, state, tags, props, features, volumes, devices, firewall }) => ({
       name: name.replace(/^disp\d+$/, 'disp'),
       ...{ klass, state, firewall },
-      tags: [...tags].sort(),
+      tags: [...tags].map((tag) => tag.replace(/^(qmcp-tombstone_)\d+$/, '$1')).sort(),
       props: [...props].sort(),
       features: [...features].sort(),
       volumes: [...volumes].sort(),
@@ -67,24 +71,27 @@ const TOMBSTONES = { ...QUIET, tombstones: 'on\n' };
 
 const LIFECYCLE = 'qmcp.LifecycleAIManaged';
 const SET = 'qmcp.SetPropertyAIManaged';
-const calls = (service: string, request: object) => ({ service, run: (life: Life) => life.call(service, request) });
+const calls = (service: string, request: object) => ({
+  service,
+  run: (caller: Caller) => caller.call(service, request),
+});
 const label = { name: 'ai-idle', property: 'label', value: 'red' };
 const removal = { name: 'ai-idle', action: 'remove' };
 
 /** Prepares and commits; the nonce is kept, to be tried again. */
 const runsPlan = (steps: readonly (readonly [service: string, request: object])[]) => ({
   service: 'qmcp.Commit',
-  run: async (life: Life) => {
+  run: async (caller: Caller) => {
     const plan = { calls: steps.map(([service, request]) => ({ service, request })) };
-    const prepared = await life.call('qmcp.Prepare', plan);
+    const prepared = await caller.call('qmcp.Prepare', plan);
     if (!('nonce' in prepared)) return prepared;
     const { nonce } = prepared as unknown as { nonce: string };
-    PLAN_NONCES.set(life, nonce);
-    const committed = await life.call('qmcp.Commit', {}, nonce);
+    PLAN_NONCES.set(caller, nonce);
+    const committed = await caller.call('qmcp.Commit', {}, nonce);
     return { ...committed, ok: committed.ok && 'state' in committed && committed.state === 'done' };
   },
 });
-export const PLAN_NONCES = new WeakMap<Life, string>();
+export const PLAN_NONCES = new WeakMap<Caller, string>();
 /** Which of the steps that have no outcome were done is told by their own findings. */
 const OF_PLAN = {
   before: ['not-done', 'unknown'],
@@ -92,16 +99,9 @@ const OF_PLAN = {
   after: ['done', 'half-done'],
 } as const;
 
-/** Through the operator's verb. */
-export const undo = async (life: Life, seq: number) => {
-  const { broker, journal, undo, admin } = life;
-  const parts = { broker, journal, undo, admin, fleet: { changed: () => {} }, now: () => NOW, monotonicMs: () => 0 };
-  const control = controlOver(parts as unknown as ControlParts);
-  return control({ v: 1, verb: 'undo', args: { seq, dry_run: false } });
-};
 const undoesFirst = {
   service: 'qmcpctl',
-  run: (life: Life) => undo(life, life.undo.list()[0]?.seq ?? 0),
+  run: (caller: Caller) => caller.undoFirst(),
 };
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -172,7 +172,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     title: 'an undo of a property',
     ...UNASKED,
-    earlier: (life) => life.call(SET, label),
+    earlier: (caller) => caller.call(SET, label),
     ...undoesFirst,
     undoable: true,
   },
@@ -180,7 +180,7 @@ export const SCENARIOS: readonly Scenario[] = [
     title: 'an undo of a removal',
     ...UNASKED,
     operatorFiles: TOMBSTONES,
-    earlier: (life) => life.call(LIFECYCLE, removal),
+    earlier: (caller) => caller.call(LIFECYCLE, removal),
     ...undoesFirst,
   },
 ];
