@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { QubeName } from '../../daemon/names.ts';
+import { MAX_DEPTH } from '../../daemon/nesting.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
 import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
 import { type Admitted, type Denied, Principals } from '../../daemon/principals/principals.ts';
@@ -132,6 +133,10 @@ describe('a signed call', () => {
     expect(await place.admit(place.signed({ call: '' }))).toMatchObject({ body: { json: {} } });
     expect(await place.admit(place.signed({ call: ' ' }))).toMatchObject({ body: null });
     expect(await place.admit(place.signed({ call: '{"qmcp":1}' }))).toMatchObject({ body: { json: { qmcp: 1 } } });
+    const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
+    const { body } = (await place.admit(place.signed({ call: nested(MAX_DEPTH) }))) as Admitted;
+    expect(body).not.toBeNull();
+    expect(await place.admit(place.signed({ call: nested(MAX_DEPTH + 1) }))).toMatchObject({ body: null });
   });
 
   test.each<[string, (place: Place) => unknown, string, number]>([
@@ -288,6 +293,45 @@ describe('the quota of calls', () => {
     );
     expect(ruleOf(await place.admit({}))).toBe('principal-ledger');
     expect(ruleOf(await place.admit({}, { kind: 'read' }))).toBe('admitted');
+  });
+});
+
+describe('several calls at once', () => {
+  const admitted = async (place: Place) => {
+    const who = await place.admit({}, { kind: 'read' });
+    if (who.kind === 'denied') throw new Error(who.rule);
+    return who.caller;
+  };
+
+  test('are taken while the quota has room for all of them, and else none is', async () => {
+    const place = new Place({ 'some.json': unsignedFile({ per_hour: { calls: 6 } }) });
+    const caller = await admitted(place);
+    expect(await place.principals.takeCalls(caller, 3)).toBe(true);
+    expect(JSON.parse(place.texts.get('some@mcp-control.json') ?? '').calls).toEqual([[Math.floor(NOW / 60_000), 4]]);
+    expect(await place.principals.takeCalls(caller, 3)).toBe(false);
+    expect(await place.principals.takeCalls(caller, 2)).toBe(true);
+    expect(ruleOf(await place.admit({}, { kind: 'read' }))).toBe('principal-calls');
+    place.now += 61 * 60_000;
+    expect(await place.principals.takeCalls(caller, 6)).toBe(true);
+  });
+
+  test('are written down by themselves, and are not taken where that fails', async () => {
+    const place = new Place({ 'some.json': unsignedFile({ per_hour: { calls: 99 } }) });
+    const caller = await admitted(place);
+    expect(await place.principals.takeCalls(caller, 1)).toBe(true);
+    const { writes } = place;
+    expect(await place.principals.takeCalls(caller, 1)).toBe(true);
+    expect(place.writes).toBe(writes + 1);
+    place.failing = true;
+    expect(await place.principals.takeCalls(caller, 1)).toBe(false);
+  });
+
+  test('cost nothing where there is no quota', async () => {
+    const place = new Place({ 'some.json': unsignedFile({ per_hour: { questions: 1 } }) });
+    for (const caller of [await admitted(place), { source: 'x' as QubeName, principal: 'default' }]) {
+      expect(await place.principals.takeCalls(caller, 1_000)).toBe(true);
+    }
+    expect(place.writes).toBe(0);
   });
 });
 
