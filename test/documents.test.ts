@@ -41,6 +41,20 @@ describe('the README', () => {
     expect(read('test/demo/transcript.txt')).toContain(quoted);
   });
 
+  test('quotes of qmcpctl what its page shows, which is what it prints', () => {
+    const quoted = [...text.matchAll(/^```console\n([\s\S]*?)^```$/gm)].flatMap(([, block]) =>
+      (block ?? '').split('\n').filter(Boolean),
+    );
+    expect(quoted.length).toBeGreaterThan(5);
+    const printed = read('daemon/operator/README.md').split('\n');
+    // In their order: a line may be left out, but none put in.
+    let at = 0;
+    for (const line of quoted) {
+      at = printed.indexOf(line, at) + 1;
+      expect(at, line).toBeGreaterThan(0);
+    }
+  });
+
   test('names no command that there is not', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = [...text.matchAll(/npm (?:run (\w+)|(test))/g)].map(([, command, test]) => command ?? test);

@@ -135,7 +135,11 @@ export function group(name: string, summary: string, verbs: Readonly<Record<stri
         return verb === undefined ? USAGE : DONE;
       }
       const command = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
-      if (command === undefined) throw new UsageError(unknownVerb(name, verb, Object.keys(verbs)));
+      if (command === undefined) {
+        if (verb.startsWith('-'))
+          throw new UsageError(`The verb comes first, its options after it. See "${name} --help".`);
+        throw new UsageError(unknownVerb(name, verb, Object.keys(verbs)));
+      }
       if (command.verbs === undefined && args.some(isHelp)) {
         await io.out(command.help);
         return DONE;

@@ -172,7 +172,9 @@ const write = async (
   else if (changed.backup === null) await io.out(`${name} was so already.\n`);
   else {
     const setting = settingsIn(values, io.now).find((each) => each.name === name) as Setting;
-    await io.out(`${name} is ${printable(valueText(setting))}. As it was: qmcpctl config restore ${changed.backup}\n`);
+    await io.out(
+      `${name} is ${printable(valueText(setting))}. As it was: sudo qmcpctl config restore ${changed.backup}\n`,
+    );
   }
   return DONE;
 };
@@ -259,7 +261,8 @@ const restore = verb(
     const changed = await writeSettings('config restore', changes, values, io);
     if (values.json) await io.out(`${JSON.stringify({ changed: changed.paths, backup: changed.backup })}\n`);
     else if (changed.backup === null) await io.out('Everything was so already.\n');
-    else await io.out(`Restored: ${changed.paths.join(', ')}\nAs it was: qmcpctl config restore ${changed.backup}\n`);
+    else
+      await io.out(`Restored: ${changed.paths.join(', ')}\nAs it was: sudo qmcpctl config restore ${changed.backup}\n`);
     return DONE;
   },
 );

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { status as statusShape } from '../control/protocol.ts';
 import { isQubeName } from '../names.ts';
 import { isManaged } from '../qube.ts';
+import { usedBytes } from '../services/budget.ts';
 import { bytes } from '../services/words.ts';
 import type { FileName } from '../settings/files.ts';
 import { complaintText, type Settings } from '../settings/settings.ts';
@@ -14,7 +15,7 @@ import { DONE, type Io, Refusal, UsageError, verb } from './command.ts';
 import { ENROL } from './doctor/settings.ts';
 import { statOf } from './doctor/sockets.ts';
 import { USUAL_AGENT } from './explain.ts';
-import { type FleetQube, readFleet } from './fleet.ts';
+import { adminAt, type FleetQube, readFleet } from './fleet.ts';
 import { wrapped } from './help.ts';
 import { JSON_OPTION } from './places.ts';
 import { digitsOf } from './quantities.ts';
@@ -22,7 +23,8 @@ import { type Tone, toned } from './table.ts';
 import { settingsWith, type Where, writeSettings } from './write-settings.ts';
 
 const GIB = 2 ** 30;
-const LEAST_POOL = 50 * GIB;
+/** The pool cap that is proposed: half as much again as agents use now, in steps of this, and this at least. */
+const POOL_STEP = 50 * GIB;
 const PRIVATE_CAP = 20 * GIB;
 
 /** `done`: it is there; `do`: --apply does it; `you`: only you can, with this command. */
@@ -89,6 +91,7 @@ export const init = verb(
 );
 
 interface Wanted extends Where {
+  readonly qubesd: string;
   readonly agent: string;
   readonly egress?: string;
   readonly 'pool-cap'?: string;
@@ -100,10 +103,13 @@ const stepsFor = async (values: Wanted, fleet: readonly FleetQube[], io: Io): Pr
   /** What is there is never touched, understood or not. */
   const unless = (name: FileName, step: () => Step): Step => brokenStep(name, settings, values.etc) ?? step();
   const { poolCap, privateCap } = settings;
+  const used = poolCap === null ? await usedBytes(adminAt(values.qubesd), fleet).catch(() => 0) : 0;
+  const now = used === 0 ? '' : `, which take ${bytes(used)} now`;
+  const proposed = Math.max(1, Math.ceil((used * 1.5) / POOL_STEP)) * POOL_STEP;
   return [
     directoryStep(values.etc),
     unless('pool-cap', () =>
-      capStep('pool-cap', poolCap, values['pool-cap'], LEAST_POOL, 'all qubes of agents together'),
+      capStep('pool-cap', poolCap, values['pool-cap'], proposed, 'all qubes of agents together', now),
     ),
     unless('private-cap', () =>
       capStep('private-cap', privateCap, values['private-cap'], PRIVATE_CAP, 'one created qube'),
@@ -137,11 +143,18 @@ const directoryStep = (etc: string): Step =>
     ? done(`There is a settings directory, ${etc}.`)
     : { state: 'do', what: `Make ${etc}.`, command: null };
 
-const capStep = (name: string, now: number | null, wanted: string | undefined, proposed: number, of: string): Step => {
-  if (now !== null) return done(`${name} is ${bytes(now)}: what ${of} may take.`);
+const capStep = (
+  name: string,
+  is: number | null,
+  wanted: string | undefined,
+  proposed: number,
+  of: string,
+  why = '',
+): Step => {
+  if (is !== null) return done(`${name} is ${bytes(is)}: what ${of} may take.`);
   const digits = wanted === undefined ? String(proposed) : digitsOf(wanted, 'bytes');
   if (!/^[0-9]{1,15}$/.test(digits)) throw new UsageError(`--${name} takes a size like 50GiB.`);
-  const what = `Write ${name} ${bytes(Number(digits))}: what ${of} may take.${wanted === undefined ? ` Another: --${name}.` : ''}`;
+  const what = `Write ${name} ${bytes(Number(digits))}: what ${of} may take${why}.${wanted === undefined ? ` Another: --${name}.` : ''}`;
   return { state: 'do', what, command: null, file: { name, text: `${digits}\n` } };
 };
 

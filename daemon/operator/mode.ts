@@ -1,7 +1,8 @@
 // qmcpctl mode: what a managed qube without a tier tag grants, for the broker and for the qrexec policy together.
 import { join } from 'node:path';
-import { elevationOf, tierOf } from '../authority/capabilities.ts';
+import { tierOf } from '../authority/capabilities.ts';
 import { CAPABILITIES, type Capability } from '../authority/tables.ts';
+import { tierWord } from '../control/tier-tags.ts';
 import { isManaged } from '../qube.ts';
 import { contentLines } from '../settings/lines.ts';
 import { POLICY_MODE_FILE } from '../settings/mode.ts';
@@ -139,7 +140,7 @@ const differences = (fleet: readonly FleetQube[], before: Setup, after: Setup): 
     .filter(isManaged)
     .map((qube) => ({
       name: qube.name,
-      tier: elevationOf(qube.tags ?? new Set()) ?? 'none',
+      tier: tierWord(qube.tags ?? new Set()),
       before: granted(qube, before),
       after: granted(qube, after),
     }))

@@ -42,6 +42,7 @@ function recordOf({ seq }: Row): string {
 }
 
 function whoOf({ source, principal }: Row): string {
+  if (source === 'dom0' && principal === 'operator') return principal;
   return principal === '' || principal === 'default' || principal === source ? source : `${principal}@${source}`;
 }
 
@@ -51,9 +52,17 @@ function whatOf({ type, action, service, qubes }: Row): string {
 }
 
 // Where nobody asked for anything, what it is stands in WHAT already.
-function resultOf({ service, result, detail }: Row): string {
+function resultOf({ type, service, result, detail, args }: Row): string {
+  if (type === 'operator') return [detail, aboutOf(args)].join(' ').trimEnd();
+  if (type === 'settings' && detail === '') return 'all understood';
   if (service === '') return detail === '' ? result : detail;
   return detail === '' ? result : `${result}: ${detail}`;
+}
+
+/** Whom or what a verb of the operator was about, where its words do not say it. */
+function aboutOf(args: string): string {
+  const { source, name } = Object(args === '' ? {} : JSON.parse(args)) as Readonly<Record<string, unknown>>;
+  return [source, name].filter((each) => typeof each === 'string').join(' ');
 }
 
 function formOf(columns: readonly Column[], cut: (text: string, width: number, column: number) => string) {

@@ -38,6 +38,7 @@ export const undo = verb(
       ' "complaint": text or null}',
   },
   async (values, operands, io) => {
+    if (operands.length === 0) throw new UsageError('Say which change, by its number. To see them: qmcpctl undo list');
     const operand = oneOperand(operands, 'change');
     if (operand === 'list') {
       const found = await askDaemon(values.run, 'undo-list', {}, undoable, io);
@@ -76,11 +77,10 @@ const text = (change: Undone): string => {
   const subject = kind === 'tombstone' ? 'tags' : what(change);
   const after = done ? 'It is put back.\n' : `Nothing was done. To put it back: qmcpctl undo ${seq}\n`;
   const rows = [
-    [`${qube}, ${subject}`, ''],
     [done ? 'it was' : 'it is', valueText(kind, from)],
     [done ? 'it is now' : 'it would be', valueText(kind, to)],
   ] as const;
-  return pairs(rows).replace(/ +$/gm, '') + after;
+  return `${qube}, ${subject}\n${pairs(rows)}${after}`;
 };
 
 const NONE = { property: '(the default)', feature: '(not set)', firewall: '(nothing)', tombstone: '(none)' } as const;

@@ -126,3 +126,41 @@ describe('the demo ends with an error, and leaves nothing behind, when', () => {
     expectNothingLeft();
   });
 });
+
+test('a terminal of its dom0 has an operator set the machine up, be told why a call was refused, and leaves nothing', async () => {
+  const { DISPLAY: _, FORCE_COLOR: __, ...env } = process.env;
+  const typed = `
+    qmcpctl
+    sudo qmcpctl init --apply
+    sudo qmcpctl config set confirm.pub "$(qmcp-confirm --enroll)"
+    qmcpctl tier set ai-notes ai-research exec
+    sudo qmcpctl mode least-privilege --yes
+    sudo qmcpctl doctor
+    agent qmcp.LifecycleAIManaged '{"name":"ai-notes","action":"start"}'
+    qmcpctl explain lifecycle '{"name":"ai-notes","action":"start"}'
+    exit 7
+  `;
+  const { exitCode, stdout } = await execa(process.execPath, [MAIN, '--terminal'], {
+    ...{
+      cwd: directory,
+      env: { ...env, TMPDIR: join(directory, 'tmp') },
+      extendEnv: false,
+      reject: false,
+      input: typed,
+    },
+  });
+  expect(exitCode).toBe(7);
+  for (const said of [
+    /^Usage: qmcpctl VERB/m,
+    /^done {2}pool-cap is 200\.0 GiB/m,
+    /^confirm\.pub is [A-Za-z0-9+/]{43}=\./m,
+    /^ai-research has the tier exec \(\+ai-exec -ai-full\)\.$/m,
+    /^The mode is least-privilege\./m,
+    /^All is well; 14 things were looked at\.$/m,
+    /^\{"ok":false,"error":"not found"\}$/m,
+    /^REFUSE, by the rule insufficient:full/m,
+  ]) {
+    expect(stdout).toMatch(said);
+  }
+  expectNothingLeft();
+}, 60_000);

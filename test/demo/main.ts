@@ -11,6 +11,7 @@ import { hands, type Operator, person } from './operators.ts';
 import { Play } from './play.ts';
 import { missingPrograms, Stage } from './stage.ts';
 import { playStory, STORY_LENGTH } from './story.ts';
+import { beginMachine, playTerminal } from './terminal.ts';
 import { playTour, TOUR_LENGTH } from './tour.ts';
 import { columns, Transcript } from './transcript.ts';
 
@@ -18,11 +19,13 @@ const HELP = `Plays an AI agent's calls against the broker and shows what happen
 
   npm run demo [-- OPTION...]
 
+  --terminal            instead, a terminal of that machine's dom0, to try qmcpctl in
   --tour                show every kind of question once, instead of the story
   --headless            answer by itself on a screen of its own, also where there is a display
   --pictures DIRECTORY  where it then leaves pictures of the windows (default build/demo)
 `;
 const OPTIONS = {
+  terminal: { type: 'boolean', default: false },
   tour: { type: 'boolean', default: false },
   headless: { type: 'boolean', default: false },
   pictures: { type: 'string', default: relative('', fileURLToPath(new URL('../../build/demo', import.meta.url))) },
@@ -52,7 +55,19 @@ const main = async (): Promise<number> => {
     process.stderr.write(`${missing.join(', ')} must be built first. Run npm run demo, which does that.\n`);
     return FAILED;
   }
-  return perform(flags);
+  return flags.terminal ? terminal() : perform(flags);
+};
+
+const terminal = async (): Promise<number> => {
+  const stage = new Stage();
+  // The shell is told too, and ends; what it was on ends after it.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+  try {
+    await beginMachine(stage, process.env, (line) => process.stderr.write(`the dialog said: ${line}\n`));
+    return await playTerminal(stage);
+  } finally {
+    await stage.end();
+  }
 };
 
 const parse = () => parseArgs({ options: OPTIONS, strict: true }).values;

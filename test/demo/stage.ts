@@ -21,6 +21,10 @@ export interface StageOptions {
   readonly acceptSynthetic: boolean;
   readonly fleet: FleetSpec;
   readonly operatorFiles: Readonly<Record<string, string>>;
+  /** The directory of a qrexec policy that is installed; none is, where it is left out. */
+  readonly policy?: string;
+  /** Whether the operator has made a key and told the broker already, as it is usual. */
+  readonly enrolled?: boolean;
   /** What the dialog complains of, line by line. */
   readonly complain: (line: string) => void;
 }
@@ -32,12 +36,13 @@ export class Stage {
   #tap: Wiretap | null = null;
 
   /** Starts everything. `end` must be called, also when this rejects. */
-  async begin({ env, acceptSynthetic, fleet, operatorFiles, complain }: StageOptions): Promise<void> {
+  async begin(options: StageOptions): Promise<void> {
+    const { env, acceptSynthetic, fleet, operatorFiles, policy, enrolled = true, complain } = options;
     const { daemon } = this;
     this.#qubesd = await startQubesd({ path: daemon.qubesdPath, fleet });
     this.#undo.push(() => this.#qubesd?.stop());
     const key = join(daemon.root, 'key');
-    await enroll(key, join(daemon.etc, 'confirm.pub'));
+    await enroll(key, join(enrolled ? daemon.etc : daemon.root, 'confirm.pub'));
     for (const [name, text] of Object.entries(operatorFiles)) daemon.operatorFile(name, text);
     // Stands for dom0's own tool, which hands devices over.
     writeFileSync(join(daemon.tools, 'qvm-device'), '#!/bin/sh\nexit 0\n', { mode: 0o755 });
@@ -47,7 +52,7 @@ export class Stage {
     this.#tap = await Wiretap.listen(join(daemon.run, 'confirm.sock'), dialog);
     this.#undo.push(() => this.#tap?.stop());
     this.#undo.push(() => daemon.end());
-    await daemon.start();
+    await daemon.start(policy === undefined ? [] : ['--policy', policy]);
   }
 
   /** Ends and removes all of it, the last first. */

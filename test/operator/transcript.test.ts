@@ -64,7 +64,11 @@ const alike = (text: string, { root, etc, run: sockets, state, log }: Daemon, ke
     .replaceAll(/\b\d{2}-\d{2} \d{2}:\d{2}:\d{2}\b/g, '01-31 09:15:00')
     .replaceAll(/\bin \d\d hours\b/g, 'in 23 hours')
     .replaceAll(/(?<= REMOVED) +(?=DESTROYED )/g, '       ')
+    .replaceAll(/(?<=^SEQ {2}AGE) +(?=QUBE)/gm, '        ')
     .replaceAll(/ago +(?=in \d)/g, 'ago  ')
+    .replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, '2026-01-31T09:15:00.000Z')
+    .replaceAll(/\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, '01234567-89ab-4def-8123-456789abcdef')
+    .replaceAll(/\r\n/g, '\n')
     .replaceAll(/process \d+/g, 'process 4711')
     .replaceAll(/\b\d+ (second|minute)s?\b( ago)?/g, (whole, unit) =>
       whole.endsWith('ago') ? '1 minute ago' : whole.replace(/\d+ .*/, `2 ${unit}s`),
@@ -76,13 +80,19 @@ test('the page shows what the program prints', async () => {
   const before = readFileSync(PAGE, 'utf8');
   let page = '';
   let inBlock = false;
-  for (const line of before.split('\n')) {
+  let listed = '';
+  for (const each of before.split('\n')) {
+    // What is undone is what was listed just before, whatever number it has.
+    const line = each.replace(/(?<=^\$ qmcpctl undo )\d*(?=$| -)/, () => /^\d+/m.exec(listed)?.[0] ?? '');
     if (line.startsWith('```')) inBlock = line === '```console';
     const isCommand = inBlock && (line.startsWith(OPERATOR) || line.startsWith(AGENT));
     // Inside a block everything else is what was printed before.
     if (inBlock && !isCommand && !line.startsWith('```')) continue;
     page += `${line}\n`;
-    if (isCommand) page += alike(await run(line, daemon, key, root), daemon, key);
+    if (!isCommand) continue;
+    const printed = alike(await run(line, daemon, key, root), daemon, key);
+    if (line.endsWith('undo list')) listed = printed;
+    page += printed;
   }
   await expect(page.replace(/\n$/, '')).toMatchFileSnapshot(PAGE);
 }, 60_000);

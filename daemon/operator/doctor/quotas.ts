@@ -17,7 +17,7 @@ export const quotasCheck: Check = async ({ etc, settings, fleet, bytesOf, now })
     if (used >= settings.poolCap * NEAR) {
       const tombs = qubes.some(({ tags }) => [...(tags ?? [])].some(isTombstoneMarker)) ? ' Tombstones count too.' : '';
       const what = `Agents use ${bytes(used)} of the pool cap of ${bytes(settings.poolCap)}.${tombs}`;
-      found.push(warning(what, `sudo qmcpctl config set pool-cap ${gib(settings.poolCap * 1.5)}GiB`));
+      found.push(warning(what, `sudo qmcpctl config set pool-cap ${gib(Math.max(settings.poolCap, used) * 1.5)}GiB`));
     }
   }
   for (const { name, key, limits, sources } of new Registry(etc, { now }).all()) {
