@@ -1,0 +1,42 @@
+// What `npm run mutation` changes, and the tests that its changes are held against: those that need no daemon of their own.
+
+export interface Area {
+  /** Globs of the code to change. */
+  readonly code: readonly string[];
+  readonly tests: readonly string[];
+  readonly withoutTests: readonly string[];
+  /** The share of mutants that a test must notice where not every survivor is explained. */
+  readonly wanted: number;
+}
+
+const area = (
+  name: string,
+  wanted: number,
+  but: { tests?: string[]; without?: string[]; code?: string[] } = {},
+): Area => ({
+  code: [`daemon/${name}/**/*.ts`, ...(but.code ?? [])],
+  tests: [`test/${name}/*.test.ts`, ...(but.tests ?? [])],
+  withoutTests: (but.without ?? []).map((test) => `test/${name}/${test}.test.ts`),
+  wanted,
+});
+
+export const AREAS: Readonly<Record<string, Area>> = {
+  authority: area('authority', 0.95),
+  // callers/ is no code of the broker's: it is copied into the agents' qube.
+  principals: area('principals', 0.95, {
+    code: ['!daemon/principals/callers/**'],
+    without: ['socket', 'callers', 'limits-at-work'],
+  }),
+  settings: area('settings', 0.9),
+  qrexec: area('qrexec', 0.9),
+  confirm: area('confirm', 0.9),
+  plans: area('plans', 0.9),
+  journal: area('journal', 0.9, { without: ['kill'] }),
+};
+
+/** The area of this run, from the environment. */
+export const chosenArea = (): Area => {
+  const chosen = AREAS[process.env.QMCP_MUTATED_AREA ?? ''];
+  if (!chosen) throw new Error(`QMCP_MUTATED_AREA must be one of: ${Object.keys(AREAS).join(', ')}`);
+  return chosen;
+};
