@@ -51,12 +51,12 @@ export const NORMAL: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map(
       remove: 'a qube that agents made and are done with.',
     },
     [SET_PROPERTY]: {
-      label: 'seldom: the colours are yours.',
+      label: 'seldom, as the colours are yours.',
       memory: 'a little more for heavy work, then back.',
       maxmem: 'a little more for heavy work, then back.',
       vcpus: 'a few more for heavy work, then back.',
       netvm: 'a qube that needs no network loses it.',
-      template: 'hardly ever: a qube keeps its template.',
+      template: 'hardly ever, as a qube keeps its template.',
       default_dispvm: 'once, to a disposable template of agents.',
     },
     'qmcp.SetFeatureAIManaged': {
@@ -67,7 +67,7 @@ export const NORMAL: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map(
     'qmcp.SpawnDisposableAIManaged': { 'spawn-disposable': 'one, for something that leaves no trace.' },
     'qmcp.CloneAIManagedQube': { clone: 'a copy of a qube of agents, to try something.' },
     'qmcp.AttachDeviceAIManaged': { attach: 'a device that you plugged in for this.' },
-    'qmcp.DetachDeviceAIManaged': { detach: 'its task is done.' },
+    'qmcp.DetachDeviceAIManaged': { detach: 'the task that it was attached for is done.' },
     'qmcp.Commit': { commit: 'its steps are one task that you know of.' },
   }).map(([service, sentences]) => [service, new Map(Object.entries(sentences))]),
 );
