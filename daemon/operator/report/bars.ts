@@ -84,10 +84,12 @@ ${stacks}${labels}
 
 const totalOf = ({ counts }: Bar): number => counts.allow + counts.ask + counts.refuse;
 
-/** The next of 2, 4, 10, 20, 40, 100, ...: even, so that its half is a whole number. */
+const TOPS = [2, 4, 6, 8, 10, 12, 14, 16, 18];
+
+/** The next of 2, 4, ... 18, 20, 40, ... 180, 200, ...: even, so that its half is a whole number, and never half empty. */
 function niceTop(count: number): number {
   for (let unit = 1; ; unit *= 10) {
-    const found = [2, 4, 10].find((factor) => factor * unit >= count);
+    const found = TOPS.find((factor) => factor * unit >= count);
     if (found !== undefined) return found * unit;
   }
 }

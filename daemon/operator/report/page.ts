@@ -37,7 +37,7 @@ ${tile('allowed', decided.allow)}${tile('asked', decided.ask)}${tile('refused', 
 ${tile('questions shown', questions)}${tile('effects done', outcomes.done)}${tile('effects failed', outcomes.failed)}
 </div>
 <h2>Decisions over time</h2>
-${barChart(figures.hours)}
+<div class="chart">${barChart(figures.hours)}</div>
 <div class="columns">
 ${ranking('How questions ended', figures.answers)}
 ${ranking('Most refused (who, what, rule)', figures.refused)}
@@ -86,7 +86,7 @@ function slow(list: readonly Slow[]): Markup {
     ({
       row,
       durationMs,
-    }) => html`<tr><td class="number">${seconds(durationMs)}</td><td>${minute(row.ts)}</td><td>${row.source}</td>
+    }) => html`<tr><td class="number">${seconds(durationMs)}</td><td class="when">${minute(row.ts)}</td><td>${row.source}</td>
 <td>${whatOf(row)}</td><td>${[row.result, row.detail].filter(Boolean).join(': ')}</td><td class="number">${row.seq ?? ''}</td></tr>
 `,
   );
@@ -99,7 +99,7 @@ function events(list: readonly Row[]): Markup {
   const rows = list.map(
     (
       row,
-    ) => html`<tr><td>${minute(row.ts)}</td><td>${row.type}</td><td>${row.detail}</td><td class="number">${row.seq ?? ''}</td></tr>
+    ) => html`<tr><td class="when">${minute(row.ts)}</td><td>${row.type}</td><td>${row.detail}</td><td class="number">${row.seq ?? ''}</td></tr>
 `,
   );
   return html`<table><tr><th>UTC</th><th>what</th><th></th><th class="number">record</th></tr>
@@ -121,10 +121,11 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.05rem; margin: 1.8rem 0 .4rem; }
 table { border-collapse: collapse; width: 100%; } td, th { padding: .2rem .6rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .share { width: 6rem; } .share svg { width: 100%; height: .7rem; } .share rect { fill: var(--accent); }
 .tiles { display: flex; flex-wrap: wrap; gap: .6rem; } .tile { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .9rem; } .tile b { display: block; font-size: 1.4rem; font-variant-numeric: tabular-nums; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 0 2rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 0 2rem; }
+.chart { overflow-x: auto; } .chart svg { min-width: 40rem; } @media (min-width: 40rem) { .when { white-space: nowrap; } }
 svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: currentColor; } .grid { stroke: var(--line); }
 rect.allow { fill: var(--allow); } rect.ask { fill: var(--ask); } rect.refuse { fill: var(--refuse); }
 .legend span { margin-right: .7em; } .legend span::before { content: ''; display: inline-block; width: .8em; height: .8em; margin-right: .3em; background: var(--accent); }
 .legend .allow::before { background: var(--allow); } .legend .ask::before { background: var(--ask); } .legend .refuse::before { background: var(--refuse); }
-.good, .bad { border-left: .3rem solid var(--good); padding: .3rem .8rem; } .bad { border-color: var(--refuse); } .none { opacity: .7; }
+.good, .bad { border-left: .3rem solid var(--good); padding: .3rem .8rem; margin: 1rem 0; } .good p, .bad p { margin: .3rem 0; } .bad { border-color: var(--refuse); } .none { opacity: .7; }
 `;

@@ -37,4 +37,20 @@ describe('the bars of a report', () => {
     expect(Math.max(...(heights as [number, number][]).map(([, height]) => height))).toBe(200);
     expect(barChart([]).text).toContain('No decisions');
   });
+
+  it.each([
+    [1, 2],
+    [11, 12],
+    [19, 20],
+    [119, 120],
+    [181, 200],
+    [1801, 2000],
+  ])('%i of them stand under a line of %i, which halves evenly', (count, top) => {
+    const { text } = barChart([hourOf(500_000, count)]);
+    expect([...text.matchAll(/text-anchor="end">(\d+)</g)].map(([, label]) => Number(label))).toEqual([
+      0,
+      top / 2,
+      top,
+    ]);
+  });
 });
