@@ -18,17 +18,19 @@ const CONSOLE = 'Log in at this machine, on a text console (Ctrl-Alt-F2), and ru
 
 /** Why no question may be answered from here, as a sentence that says what to do; null when it may. */
 export const reasonNotHere = ({ input, output, controlling, inForeground, env }: Standing): string | null => {
-  const has = (start: string): boolean => Object.keys(env).some((name) => name.startsWith(start) && env[name] !== '');
-  if (has('QREXEC_')) return `This was started through qrexec, by another qube. ${CONSOLE}`;
-  if (has('SSH_CONNECTION') || has('SSH_CLIENT') || has('SSH_TTY')) return `This is a session over ssh. ${CONSOLE}`;
-  if (has('SUDO_')) return 'Run it without sudo: the key that signs your answers is yours, not that of root.';
+  const has = (...names: readonly string[]): boolean => names.some((name) => Boolean(env[name]));
+  if (Object.keys(env).some((name) => name.startsWith('QREXEC_') && has(name)))
+    return `This was started through qrexec, by another qube. ${CONSOLE}`;
+  if (has('SSH_CONNECTION', 'SSH_CLIENT', 'SSH_TTY')) return `This is a session over ssh. ${CONSOLE}`;
+  if (has('SUDO_UID', 'SUDO_USER'))
+    return 'Run it without sudo: the key that signs your answers is yours, not that of root.';
   if (input === null || output === null || input !== controlling || output !== controlling)
     return 'It asks a person: standard input and output must both be the terminal that it is started from, no pipe and no file.';
   if (!inForeground) return 'Run it in the foreground, without "&".';
   // Other programs of the desktop can type into its terminals, and the window can tell them from a person.
-  if (has('DISPLAY') || has('WAYLAND_DISPLAY'))
+  if (has('DISPLAY', 'WAYLAND_DISPLAY'))
     return `This terminal is part of a desktop, where the window asks: systemctl --user start qmcp-confirm.socket. Without it: ${CONSOLE}`;
-  if (has('TMUX') || has('STY')) return `Other programs can type into a terminal of tmux or screen. ${CONSOLE}`;
+  if (has('TMUX', 'STY')) return `Other programs can type into a terminal of tmux or screen. ${CONSOLE}`;
   if (!env.TERM || env.TERM === 'dumb')
     return 'TERM says that this terminal cannot be cleared, so a question could not be told from what stood there before. Use another.';
   return null;

@@ -40,6 +40,13 @@ test.each([
   expect(reasonNotHere({ ...CONSOLE, env: { ...CONSOLE.env, [name]: '' } })).toBeNull();
 });
 
+test.each(['SUDO_EDITOR', 'SUDO_ASKPASS', 'TMUX_TMPDIR', 'SSH_AUTH_SOCK', 'DISPLAYS'])(
+  '%s says nothing of the place',
+  (name) => {
+    expect(reasonNotHere({ ...CONSOLE, env: { ...CONSOLE.env, [name]: 'x' } })).toBeNull();
+  },
+);
+
 test.each([undefined, '', 'dumb'])('not on a terminal of type %s', (type) => {
   expect(reasonNotHere({ ...CONSOLE, env: { TERM: type } })).toMatch(/cannot be cleared/);
 });
