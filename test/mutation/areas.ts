@@ -7,17 +7,20 @@ export interface Area {
   readonly withoutTests: readonly string[];
   /** The share of mutants that a test must notice where not every survivor is explained. */
   readonly wanted: number;
+  /** After so many milliseconds a test has noticed a mutant that waits for ever. */
+  readonly patience: number;
 }
 
 const area = (
   name: string,
   wanted: number,
-  but: { tests?: string[]; without?: string[]; code?: string[] } = {},
+  but: { tests?: string[]; without?: string[]; code?: string[]; patience?: number } = {},
 ): Area => ({
   code: [`daemon/${name}/**/*.ts`, ...(but.code ?? [])],
   tests: [`test/${name}/*.test.ts`, ...(but.tests ?? [])],
   withoutTests: (but.without ?? []).map((test) => `test/${name}/${test}.test.ts`),
   wanted,
+  patience: but.patience ?? 20_000,
 });
 
 export const AREAS: Readonly<Record<string, Area>> = {
@@ -28,7 +31,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
     without: ['socket', 'callers', 'limits-at-work'],
   }),
   settings: area('settings', 0.9),
-  qrexec: area('qrexec', 0.9),
+  qrexec: area('qrexec', 0.9, { patience: 5_000 }),
   confirm: area('confirm', 0.9),
   plans: area('plans', 0.9),
   journal: area('journal', 0.9, { without: ['kill'] }),

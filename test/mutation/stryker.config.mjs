@@ -12,7 +12,7 @@ export default {
   ignorePatterns: ['build', 'dist', 'packaging', 'qrexec-services', 'daemon/dialog', 'test/mutation/node_modules'],
   coverageAnalysis: 'perTest',
   concurrency: Number(process.env.QMCP_MUTATION_WORKERS ?? 2),
-  timeoutMS: 20_000,
+  timeoutMS: chosenArea().patience,
   tempDirName: 'build/mutation',
   reporters: ['json', process.stdout.isTTY ? 'progress' : 'progress-append-only'],
   jsonReporter: { fileName: `build/mutation-${name}.json` },

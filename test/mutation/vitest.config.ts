@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { chosenArea } from './areas.ts';
 
-const { tests, withoutTests } = chosenArea();
+const { tests, withoutTests, patience } = chosenArea();
 
 export default defineConfig({
   root: fileURLToPath(new URL('../..', import.meta.url)),
@@ -10,6 +10,6 @@ export default defineConfig({
     include: [...tests],
     exclude: [...withoutTests],
     setupFiles: ['test/seed.ts', 'test/mutation/fewer-runs.ts'],
-    testTimeout: 20_000,
+    testTimeout: patience,
   },
 });
