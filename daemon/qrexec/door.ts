@@ -1,14 +1,17 @@
 // The door: one connection is one call. It reads a frame within limits, hands the call on, and writes one line back.
 //
-// Limits (I9): 128 connections in all, 32 calls per source, 64 KiB of body, 5 s to send it.
+// Limits (I9): 256 connections in all, 32 calls per source and 32 that wait for their place, 64 KiB of body, 5 s to send it.
 // Every refusal leaves on a tick counted from the arrival of its connection: the timer is armed before anything about
 // the call is known, so that when a refusal leaves says nothing about why (I6).
 import { createServer, type Server, type Socket } from 'node:net';
 import type { QubeName } from '../names.ts';
 import { type Body, type Header, MAX_HEADER_BYTES, parseBody, parseHeader } from './frame.ts';
 
-export const MAX_CONNECTIONS = 128;
+/** More than qrexec carries at a time, and than three sources that flood can hold: so there is room for others. */
+export const MAX_CONNECTIONS = 256;
 export const MAX_CALLS_PER_SOURCE = 32;
+/** A call over that waits for a place until its tick; with so many waiting already it is refused at once. */
+export const MAX_WAITING_PER_SOURCE = 32;
 export const MAX_BODY_BYTES = 65_536;
 export const SEND_DEADLINE_MS = 5_000;
 /** Longer than every decision made without a person takes; a decision that takes longer leaves on the next tick. */
@@ -177,9 +180,10 @@ class Connection {
       source.held += 1;
       this.#place = 'held';
     } else {
+      const isFull = source.waiting.size >= MAX_WAITING_PER_SOURCE;
       source.waiting.add(this);
       this.#place = 'waiting';
-      if (this.#late) this.#refuseSurplus();
+      if (this.#late || isFull) this.#refuseSurplus();
     }
   }
 

@@ -11,6 +11,7 @@ import {
   MAX_BODY_BYTES,
   MAX_CALLS_PER_SOURCE,
   MAX_CONNECTIONS,
+  MAX_WAITING_PER_SOURCE,
   NOT_FOUND,
   openDoor,
   REFUSAL_TICK_MS,
@@ -232,6 +233,24 @@ test('hanging up does not make room: the work of a caller that left keeps its pl
   await calls.reached(MAX_CALLS_PER_SOURCE + 1);
   calls.release(OK);
   expect(await again).toBe('{"ok":true}\n');
+});
+
+test('of calls over the limit of their source so many wait for a place, one more is refused at once, and others are served', async () => {
+  const calls = holding();
+  const { door, path } = await openedDoor((call) => (call.source === 'other' ? OK : calls.handle(call)));
+  const many = MAX_CALLS_PER_SOURCE + MAX_WAITING_PER_SOURCE;
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const pending = Array.from({ length: many }, () => exchange(path, frame('qmcp.X', {})));
+  while (door.calls() < many) await new Promise((resolve) => setImmediate(resolve));
+  // No timer fires: what is answered here is answered without a tick.
+  expect(await exchange(path, frame('qmcp.X', {}))).toBe(REFUSED);
+  expect(await exchange(path, frame('qmcp.X', {}, { source: 'other' }))).toBe('{"ok":true}\n');
+  expect(calls.arrived).toHaveLength(MAX_CALLS_PER_SOURCE);
+  calls.release(OK);
+  while (calls.arrived.length < many) await new Promise((resolve) => setImmediate(resolve));
+  calls.release(OK);
+  expect(new Set(await Promise.all(pending))).toEqual(new Set(['{"ok":true}\n']));
 });
 
 test('a connection over the limit in all is refused at once, and served again when there is room', async () => {
