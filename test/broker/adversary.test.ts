@@ -74,6 +74,12 @@ describe('a window that its own asker takes off the screen', () => {
     const nonce = await prepare(broker, [{ service: LIFECYCLE, request: REMOVE }]);
     expect(await broker.call('qmcp.Commit', {}, undefined, nonce)).toEqual(REFUSED);
     expect(approver.questions).toHaveLength(3);
+    // And the journal says why nobody was asked.
+    expect((await broker.lines()).at(-1)).toMatchObject({
+      service: 'qmcp.Commit',
+      plan: nonce,
+      rule: 'questions-rest',
+    });
   });
 
   test('counts whatever way it is taken: by a change of the qube it is about, too', async () => {
