@@ -18,6 +18,8 @@ const DENY = { right: 198, bottom: 34 };
 /** Letters on a button that can be pressed are darker than this on the light theme, those on a dead one never. */
 const DARK = 96;
 const LOOK_AGAIN_MS = 40;
+/** An empty window with its frame has no more. */
+const FEW_COLOURS = 8;
 const PATIENCE_MS = 10_000;
 
 export class ScreenError extends Error {}
@@ -236,9 +238,16 @@ export class QuestionWindow {
     return this.#screen.look(`Allow ${state}`, async () => (await this.allowLooksAwake()) === (state === 'awake'));
   }
 
-  /** A picture of it with its frame, as PNG. */
+  /** A picture of it with its frame, as PNG. It is mapped before it is painted: two looks have to agree that something is there. */
   async picture(file: string): Promise<void> {
-    await this.#screen.eyes('-silent', '-window', this.id, '-frame', '-strip', file);
+    let before = '';
+    await this.#screen.look('a painted window', async () => {
+      await this.#screen.eyes('-silent', '-window', this.id, '-frame', '-strip', file);
+      const { stdout: now } = await run('identify', ['-format', '%# %k', file]);
+      const isPainted = now === before && Number(now.split(' ')[1]) > FEW_COLOURS;
+      before = now;
+      return isPainted;
+    });
   }
 
   async #click({ right, bottom }: { right: number; bottom: number }): Promise<void> {

@@ -1,12 +1,11 @@
 // `npm run gallery`: every question in both themes as a picture, the states a window can be in, and one sheet with all.
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { question, startDialog } from '../dialog/asking.ts';
-import { type QuestionWindow, Screen } from '../end-to-end/screen.ts';
+import { Screen } from '../end-to-end/screen.ts';
 import { collectQuestions, type Titled } from './collect.ts';
 import { EXTREMES, STATES, type State } from './extremes.ts';
 
@@ -58,7 +57,7 @@ const picturesOf = async (
       const window = await screen.window();
       await state?.prepare?.(window);
       const file = join(OUT, `${prefix}-${title.replace(/\W+/g, '-')}.png`);
-      await pictureOf(window, file);
+      await window.picture(file);
       files.push(file);
       socket.destroy();
       await window.gone();
@@ -69,24 +68,6 @@ const picturesOf = async (
   for (const line of dialog.complaints) throw new Error(line);
   return files;
 };
-
-/** A window is mapped before it is painted: looked at until two looks agree that something is there. */
-const pictureOf = async (window: QuestionWindow, file: string): Promise<void> => {
-  const scratch = mkdtempSync(join(tmpdir(), 'qmcp-gallery-'));
-  try {
-    for (let before = ''; ; ) {
-      await window.picture(join(scratch, 'now.png'));
-      const { stdout } = await run('identify', ['-format', '%# %k', join(scratch, 'now.png')]);
-      const [, colours] = stdout.split(' ');
-      if (stdout === before && Number(colours) > FEW_COLOURS) break;
-      before = stdout;
-    }
-    await run('convert', [join(scratch, 'now.png'), '-strip', file]);
-  } finally {
-    rmSync(scratch, { recursive: true });
-  }
-};
-const FEW_COLOURS = 8;
 
 const montage = async (files: readonly string[], to: string, options: readonly string[]): Promise<void> => {
   const each = files.flatMap((file) => ['-label', relative(OUT, file).replace('.png', ''), file]);
