@@ -58,7 +58,10 @@ export class Broker {
     const alone: PlanParts['alone'] = (names, budgeted, work) =>
       this.#serial.run([...names.map(keyOf), ...(budgeted ? [BUDGET] : [])], work);
     this.#plans = new Plans({ ...this.#parts, queue: this.#queue, alone, nextCall: () => ++this.#calls });
-    parts.stopping.addEventListener('abort', () => this.#queue.close());
+    parts.stopping.addEventListener('abort', () => {
+      this.#queue.close();
+      this.#parts.refusals.close();
+    });
   }
 
   /** Answers one call. Never throws and never rejects: what nobody planned is a no (I7). */

@@ -103,13 +103,17 @@ function breakIn({ head, first, broken, tornBytes }: Scan, anchor: Head | null):
   return { reason, line: null, last_good_seq: head.seq };
 }
 
-/** What is wrong with key and checkpoint. One checkpoint in the journal alone is a crash before it got into its own file. */
-function troubleOf(seal: Seal | null, { checkpoints }: Scan): (AnchorTrouble | KeyChange)[] {
+/**
+ * What is wrong with key and checkpoint. One checkpoint in the journal alone is a crash before it got into its own file; a
+ * file that goes on from another follows one that ended in a checkpoint.
+ */
+function troubleOf(seal: Seal | null, { checkpoints, first }: Scan): (AnchorTrouble | KeyChange)[] {
   if (seal === null) return [];
   // With another key the former checkpoint cannot be verified, which says nothing beyond the loss of the key.
   if (seal.lostKey !== null) return [{ type: 'key', lost: seal.lostKey, key: seal.signer.keyId }];
   if (seal.anchor.kind === 'bad') return [{ type: 'anchor', found: 'bad' }];
-  return seal.anchor.kind === 'none' && checkpoints > 1 ? [{ type: 'anchor', found: 'missing' }] : [];
+  const wasKept = checkpoints > 1 || (first?.seq ?? 1) > 1;
+  return seal.anchor.kind === 'none' && wasKept ? [{ type: 'anchor', found: 'missing' }] : [];
 }
 
 /** Null when the file is the remembered one, with nothing after its acknowledged end but what we tried to write there. */

@@ -71,7 +71,8 @@ export interface Journal {
  * cannot be written has a bad `health`, refuses every append (I7), and tries again at each.
  */
 export async function openJournal(options: JournalOptions): Promise<{ journal: Journal } & Opening> {
-  const { dir, now, monotonicMs, bootId, files = realFiles, rotation = ROTATION, compress = compressOldFiles, after = afterUnreferenced } = options;
+  const { dir, now, monotonicMs, bootId, files = realFiles } = options;
+  const { rotation = ROTATION, compress = compressOldFiles, after = afterUnreferenced } = options;
 
   let state: State = { kind: 'unopened' };
   let seal: Seal | null = null;

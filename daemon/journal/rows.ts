@@ -40,7 +40,13 @@ export async function* rowsOf(sources: readonly Source[]): AsyncGenerator<readon
 export function rowOf(line: string): Row | null {
   const record = objectOf(line);
   if (record === null) return null;
-  return typeof record.type === 'string' ? ourRow(record, record.type, line) : earlierRow(record, line);
+  try {
+    return typeof record.type === 'string' ? ourRow(record, record.type, line) : earlierRow(record, line);
+  } catch (error) {
+    // Nested so deep that it cannot be written again.
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
 }
 
 type Json = Readonly<Record<string, unknown>>;

@@ -44,11 +44,11 @@ export interface Seal {
  * JournalUnavailable where the key file holds no key.
  */
 export async function openSeal(state: string, log: string): Promise<Seal> {
-  const { seed, lostKey } = await keyIn(state);
+  const { seed, lostKey } = await keyIn(state, log);
   const publicKey = `${publicKeyOf(seed).toString('base64')}\n`;
   for (const dir of [state, log]) {
-    const path = `${dir}/${PUBLIC_KEY_FILE}`;
-    if ((await textOf(path)) !== publicKey) await replace(dir, PUBLIC_KEY_FILE, publicKey, 0o644);
+    if ((await textOf(`${dir}/${PUBLIC_KEY_FILE}`)) !== publicKey)
+      await replace(dir, PUBLIC_KEY_FILE, publicKey, 0o644);
   }
   const signer = signerOf(seed);
   return {
@@ -63,8 +63,8 @@ export async function openSeal(state: string, log: string): Promise<Seal> {
   };
 }
 
-/** The key, made if there is none. Where only the public half is left, that is kept under another name. */
-async function keyIn(state: string): Promise<{ seed: Buffer; lostKey: string | null }> {
+/** The key, made if there is none. Where only the public half is left, in either place, that is kept under another name. */
+async function keyIn(state: string, log: string): Promise<{ seed: Buffer; lostKey: string | null }> {
   const path = `${state}/${KEY_FILE}`;
   const text = await textOf(path);
   if (text !== null) {
@@ -72,9 +72,13 @@ async function keyIn(state: string): Promise<{ seed: Buffer; lostKey: string | n
     if (seed !== null) return { seed, lostKey: null };
     throw new JournalUnavailable(`${path} holds no key; restore it, or move it away for a new one`);
   }
-  const former = await textOf(`${state}/${PUBLIC_KEY_FILE}`);
-  const lostKey = former === null ? null : (readPublicKey(former)?.keyId ?? 'unreadable');
-  if (lostKey !== null) await rename(`${state}/${PUBLIC_KEY_FILE}`, `${state}/${PUBLIC_KEY_FILE}.${lostKey}`);
+  let lostKey: string | null = null;
+  for (const former of [`${log}/${PUBLIC_KEY_FILE}`, `${state}/${PUBLIC_KEY_FILE}`]) {
+    const text = await textOf(former);
+    if (text === null) continue;
+    lostKey = readPublicKey(text)?.keyId ?? 'unreadable';
+    await rename(former, `${former}.${lostKey}`);
+  }
   const seed = randomBytes(KEY_BYTES);
   await replace(state, KEY_FILE, `${seed.toString('base64')}\n`, 0o600);
   return { seed, lostKey };

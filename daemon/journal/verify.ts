@@ -5,7 +5,7 @@ import { type ChainedRecord, type Fault, GENESIS, type Head, verifyLine } from '
 import { CHECKPOINT_EVERY, isSignedBy, readStatement, type VerifyingKey } from './checkpoint.ts';
 import { EARLIER_GENESIS, isEarlier, verifyEarlierLine } from './earlier-log.ts';
 import { type Line, linesOf } from './lines.ts';
-import { OPENERS, verifyFirstOrNext } from './scan.ts';
+import { verifyFirstOrNext } from './scan.ts';
 import { CURRENT, type Source } from './sources.ts';
 
 export interface VerifyOptions {
@@ -95,9 +95,8 @@ export async function verifyJournal(sources: readonly Source[], options: VerifyO
   const lastFile = sources.at(-1)?.path ?? '';
   walk ??= journalWalk(options);
   fault ??= walk.end(lastFile);
-  const breaks = walk.remarks.filter(({ type, seq }) => type === 'break' && !options.knownBreaks.has(seq));
   const format = records === 0 && fault === null ? 'empty' : walk.format;
-  const { remarks, signedUpTo, last } = walk;
+  const { remarks, breaks, signedUpTo, last } = walk;
   return { ok: fault === null && breaks.length === 0, format, records, fault, breaks, remarks, signedUpTo, last };
 }
 
@@ -105,6 +104,7 @@ export async function verifyJournal(sources: readonly Source[], options: VerifyO
 interface Walk {
   readonly format: 'journal' | 'earlier';
   readonly remarks: readonly Remark[];
+  readonly breaks: readonly Remark[];
   readonly signedUpTo: number | null;
   readonly last: number | null;
   see(source: Source, line: Line): Finding | null;
@@ -112,13 +112,15 @@ interface Walk {
   end(lastFile: string): Finding | null;
 }
 
-function journalWalk({ keys, anchor, whole }: VerifyOptions): Walk {
+function journalWalk({ keys, anchor, knownBreaks, whole }: VerifyOptions): Walk {
   const remarks: Remark[] = [];
+  // Apart from the remarks: no number of those may leave a break unsaid.
+  const breaks: Remark[] = [];
   let head: Head | null = null;
   let first: ChainedRecord | null = null;
   let unsigned = 0;
   let signedUpTo: number | null = null;
-  const prunedUpTo = new Set<number>();
+  let isAccounted = false;
 
   const inChain = (line: Line): ReturnType<typeof verifyLine> => {
     if (line.text === null) return { ok: false, fault: 'unparseable', seq: null };
@@ -140,6 +142,7 @@ function journalWalk({ keys, anchor, whole }: VerifyOptions): Walk {
   return {
     format: 'journal',
     remarks,
+    breaks,
     get signedUpTo() {
       return signedUpTo;
     },
@@ -167,11 +170,13 @@ function journalWalk({ keys, anchor, whole }: VerifyOptions): Walk {
         // The writer never leaves a longer stretch: somebody took the checkpoints out of it and rewrote it.
         if (keys.length > 0 && unsigned >= CHECKPOINT_EVERY) return wrong('unsigned', head.seq);
       }
-      if (record.type === 'pruned' && typeof record.last_seq === 'number') prunedUpTo.add(record.last_seq);
+      if (record.type === 'pruned' && record.last_seq === first.seq - 1) isAccounted = true;
       const sentence = REMARKS[record.type]?.(record);
-      if (sentence !== undefined && remarks.length < MAX_REMARKS) {
-        remarks.push({ type: record.type, seq: record.seq, ts: record.ts, sentence });
-      }
+      if (sentence === undefined) return null;
+      const remark = { type: record.type, seq: record.seq, ts: record.ts, sentence };
+      if (remarks.length < MAX_REMARKS) remarks.push(remark);
+      const isNew = record.type === 'break' && !knownBreaks.has(record.seq);
+      if (isNew && breaks.length < MAX_REMARKS) breaks.push(remark);
       return null;
     },
     endOf({ path, old }) {
@@ -184,7 +189,6 @@ function journalWalk({ keys, anchor, whole }: VerifyOptions): Walk {
         return finding('cut', lastFile, null, head?.seq ?? null, missing);
       }
       const start: ChainedRecord | null = first;
-      const isAccounted = start === null || !OPENERS.has(start.type) || prunedUpTo.has(start.seq - 1);
       if (whole && !isAccounted && start?.type === 'segment') return finding('missing-file', lastFile, null, start.seq);
       return null;
     },
@@ -196,6 +200,7 @@ function earlierWalk({ anchor, whole }: VerifyOptions): Walk {
   return {
     format: 'earlier',
     remarks: [],
+    breaks: [],
     signedUpTo: null,
     get last() {
       return head === GENESIS ? null : head.seq;

@@ -188,6 +188,32 @@ describe('a start of the journal', () => {
     expect(await reopened()).toEqual([]);
   });
 
+  it('says when the second file was taken away right after a new file was begun', async () => {
+    const rotating = await open({ ...ROTATION, ageMs: 1000 });
+    await rotating.journal.append(stop('1'));
+    time += 1000;
+    await rotating.journal.append(stop('2'));
+    await rotating.journal.recover();
+    expect((await readRecords()).map(({ type }) => type)).toEqual(['segment']);
+    await rm(join(state, 'checkpoint.json'));
+    const { journal, findings } = await open();
+    expect(findings).toEqual([{ type: 'anchor', found: 'missing' }]);
+    await journal.close();
+    await rotating.journal.close();
+  });
+
+  it('makes a new key where all of the state is gone, and keeps the public half that stood beside the journal', async () => {
+    await filled();
+    const former = await readFile(join(log, 'journal.pub'), 'utf8');
+    await rm(state, { recursive: true });
+    await mkdir(state);
+    const [finding] = await reopened();
+    expect(finding).toMatchObject({ type: 'key' });
+    const { lost } = finding as { lost: string };
+    expect(await readFile(join(log, `journal.pub.${lost}`), 'utf8')).toBe(former);
+    expect(await readFile(join(log, 'journal.pub'), 'utf8')).toBe(await readFile(join(state, 'journal.pub'), 'utf8'));
+  });
+
   it('makes a new key where only the public half is left, keeps that, and says so', async () => {
     await filled();
     const former = await readFile(join(state, 'journal.pub'), 'utf8');

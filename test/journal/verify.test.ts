@@ -116,6 +116,16 @@ describe('a journal that nobody touched', () => {
     });
   });
 
+  it('tells how far it got, now and then', async () => {
+    const lines = rechain(Array.from({ length: 45_000 }, () => allLines()[0] as string));
+    const told: number[] = [];
+    const progress = (records: number): unknown => told.push(records);
+    expect(await verify([{ name: 'audit.jsonl', lines }], { keys: [], anchor: null, progress })).toMatchObject({
+      ok: true,
+    });
+    expect(told).toEqual([20_000, 40_000]);
+  });
+
   it('can be verified one file at a time', async () => {
     for (const file of journal.files) {
       const anchor = file.name === 'audit.jsonl' ? journal.anchor : null;
@@ -283,6 +293,19 @@ describe('what the broker itself says of its journal', () => {
     const lines = rechain(Array.from({ length: MAX_REMARKS + 5 }, () => canonical(record)));
     const report = await verify([{ name: 'audit.jsonl', lines }], { keys: [], anchor: null });
     expect(report.remarks).toHaveLength(MAX_REMARKS);
+  });
+
+  it('is said of a break behind any number of other remarks', async () => {
+    const first = JSON.parse(allLines()[0] as string);
+    const gaps = Array.from({ length: MAX_REMARKS + 5 }, () =>
+      canonical({ ...first, type: 'gap', refused: 1, lost: 0 }),
+    );
+    const found = { reason: 'gone', kept: null, line: null, last_good_seq: 1, open: [] };
+    const lines = rechain([...gaps, canonical({ ...first, type: 'break', ...found })]);
+    const report = await verify([{ name: 'audit.jsonl', lines }], { keys: [], anchor: null });
+    expect(report).toMatchObject({ ok: false, fault: null, breaks: [{ type: 'break', seq: MAX_REMARKS + 6 }] });
+    const knownBreaks = new Set([MAX_REMARKS + 6]);
+    expect((await verify([{ name: 'audit.jsonl', lines }], { keys: [], anchor: null, knownBreaks })).ok).toBe(true);
   });
 });
 

@@ -266,6 +266,12 @@ describe('qmcpctl audit show', () => {
     expect((await run('show', EARLIER, '--verdict', 'denied', '--json')).out.split('\n')).toHaveLength(4);
   });
 
+  it('shows a record that is nested too deep to be shown as unreadable', async () => {
+    const file = join(base, 'deep.jsonl');
+    await writeFile(file, `{"type":"decision","args":${'['.repeat(200_000)}${']'.repeat(200_000)}}\n`);
+    expect(await run('show', file)).toMatchObject({ code: 0, out: expect.stringContaining('unreadable') });
+  });
+
   it('shows that a line is unreadable instead of passing it over', async () => {
     const file = join(base, 'garbage.jsonl');
     await writeFile(file, 'garbage\n[1]\n');
