@@ -15,7 +15,8 @@ export const hello = (_: object, parts: ControlParts): Said =>
 export const status = async (_: object, parts: ControlParts): Promise<Said> => {
   const { broker, calls, confirmSocket, fleet, journal, onScreen, restraint, settings, undo } = parts;
   const { tierDefault, policyMode, enforceMode, confirmKey } = settings.current();
-  const health = journal.health();
+  // It is tried once more, so that who has just mended the disk is told so.
+  const health = await soon(journal.recover(), journal.health());
   const all = await soon(fleet.snapshot(), null);
   return done({
     pid: parts.pid,

@@ -75,11 +75,11 @@ const isDown = async (daemon: Daemon, qubesd: Qubesd, why: RegExp): Promise<void
 };
 
 const isBack = async (daemon: Daemon, qubesd: Qubesd): Promise<void> => {
-  expect(await change(daemon, qubesd)).toBe(true);
-  expect(daemon.lines.at(-1)?.msg).toBe('The journal is written again.');
   expect(await result(join(daemon.run, 'control.sock'), 'status')).toMatchObject({
     journal: { ok: true, sentence: null },
   });
+  expect(daemon.lines.at(-1)?.msg).toBe('The journal is written again.');
+  expect(await change(daemon, qubesd)).toBe(true);
   expect(daemon.journal().some(({ type, refused }) => type === 'gap' && Number(refused) > 0)).toBe(true);
 };
 
