@@ -42,13 +42,11 @@ const isWell = ({ qubesd, journal, undo_complaint, dialog, complaints, all_froze
 
 const textOf = (status: Status, io: Io): string => {
   const { qubesd, journal, mode, dialog, questions, frozen, resting, complaints, undo_complaint } = status;
-  const plain = (name: string, text: string): [string, string][] => [[name, text]];
   /** Sentences are long: what does not fit goes on below, in its column. */
+  const plain = (name: string, text: string): [string, string][] =>
+    wrapped(printable(text), WIDTH - 1 - VALUE_AT).map((line, index) => [index === 0 ? name : '', line]);
   const told = (tone: Tone, name: string, text: string): [string, string][] =>
-    wrapped(printable(text), WIDTH - 1 - VALUE_AT).map((line, index) => [
-      index === 0 ? name : '',
-      toned(line, tone, io),
-    ]);
+    plain(name, text).map(([title, line]) => [title, toned(line, tone, io)]);
   return pairs([
     ...told('good', 'Daemon', `has run for ${duration(status.uptime_s)} (process ${status.pid})`),
     ...(qubesd === 'connected'

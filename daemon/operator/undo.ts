@@ -38,7 +38,7 @@ export const undo = verb(
       ' "complaint": text or null}',
   },
   async (values, operands, io) => {
-    if (operands.length === 0) throw new UsageError('Say which change, by its number. To see them: qmcpctl undo list');
+    if (operands.length === 0) throw new UsageError('Say which change, by its number; qmcpctl undo list shows them.');
     const operand = oneOperand(operands, 'change');
     if (operand === 'list') {
       const found = await askDaemon(values.run, 'undo-list', {}, undoable, io);

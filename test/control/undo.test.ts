@@ -391,12 +391,12 @@ test('qmcpctl shows, previews, and puts back, and says what it did', async () =>
   expect(await run('undo', tombstone)).toMatchObject({ code: 0, out: expect.stringMatching(/It is put back\.\n$/) });
   expect(await run('undo', label, '--dry-run')).toMatchObject({
     code: 0,
-    out: `ai-work, label\nit is           red\nit would be     blue\nNothing was done. To put it back: qmcpctl undo ${label}\n`,
+    out: `ai-work, label\nit is        red\nit would be  blue\nNothing was done. To put it back: qmcpctl undo ${label}\n`,
   });
   expect(qubesd.world.qube('ai-work').props.get('label')).toBe('red');
   expect(await run('undo', label)).toMatchObject({
     code: 0,
-    out: 'ai-work, label\nit was          red\nit is now       blue\nIt is put back.\n',
+    out: 'ai-work, label\nit was     red\nit is now  blue\nIt is put back.\n',
   });
   const { out: json } = await run('undo', rules, '--json');
   expect(JSON.parse(json)).toMatchObject({ seq: Number(rules), kind: 'firewall', from: 'action=drop\n', to: RULES });

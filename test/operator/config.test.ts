@@ -166,7 +166,7 @@ describe('mode', () => {
     const { daemon, policy, run } = await installed();
     const shown = await run('mode', 'least-privilege', '--dry-run');
     expect(shown).toMatchObject({ code: 0, err: '' });
-    expect(shown.out).toMatch(/^ai-idle +none +read +exec net full$/m);
+    expect(shown.out).toMatch(/^ai-idle +ro +read +exec net full$/m);
     expect(shown.out).toMatch(/^ai-exec1 +exec +read exec +net$/m);
     expect(shown.out).not.toMatch(/ai-full1|vault/);
     expect(shown.out).toMatch(/Nothing was changed\.\n$/);

@@ -73,7 +73,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
   'tier set': [says(/^ai-notes has the tier exec \(\+ai-exec\)\.\n$/, 'ai-notes', 'exec')],
   mode: [
     says(/^compat: /),
-    says(/^ai-notes +none +read +exec net full$/m, 'least-privilege', '--dry-run'),
+    says(/^ai-notes +ro +read +exec net full$/m, 'least-privilege', '--dry-run'),
     says(/The mode is least-privilege\./, 'least-privilege', '--yes'),
   ],
   'config list': [says(/^pool-cap +1 \(1 bytes?\) +file$/m)],

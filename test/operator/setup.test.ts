@@ -21,7 +21,7 @@ describe('init', () => {
     const { daemon, qubesd, run } = await fresh();
     const { code, out, err } = await run(['init']);
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(out).toMatch(/^do {4}Write pool-cap 50\.0 GiB/m);
+    expect(out).toMatch(/^do {4}Write pool-cap 200\.0 GiB.*\n.* which take 124\.0 GiB now/m);
     expect(out).toMatch(/^do {4}Write birth-egress ai-net-router/m);
     expect(out).toMatch(/^you {3}Make the key[\s\S]*\$ sudo qmcpctl config set confirm\.pub/m);
     expect(out).toMatch(/Nothing was changed\. To do what is marked do: sudo qmcpctl init --apply\n$/);
