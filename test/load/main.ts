@@ -1,4 +1,4 @@
-// `npm run load -- [flood|questions|day|leak] [--seconds N] [--calls N] [--callers N] [--seed N]`: floods, endless questions, a day of
+// `npm run load -- [flood|questions|day|leak] [--seconds N] [--calls N] [--callers N] [--seed N] [--jit]`: floods, endless questions, a day of
 // mixed traffic as fast as it goes, and a million calls, at the socket of the built daemon; what it does to others and to itself.
 import { parseArgs } from 'node:util';
 import { ms, quantile } from '../bench/row.ts';
@@ -22,13 +22,14 @@ const { values: options, positionals } = parseArgs({
     calls: { type: 'string' },
     callers: { type: 'string', default: '16' },
     seed: { type: 'string' },
+    jit: { type: 'boolean', default: false },
   },
 });
 const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(options.seed);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 const withPlace = async (consentPolicy: string, use: (at: LoadPlace) => Promise<void>): Promise<void> => {
-  const at = await startLoadPlace(consentPolicy);
+  const at = await startLoadPlace(consentPolicy, options.jit ? [] : ['--jitless']);
   try {
     await use(at);
   } finally {
@@ -71,7 +72,7 @@ const traffic = (calls: number): Promise<void> =>
     const before = await atRest(pid);
     const began = performance.now();
     const run = await mixed(place.door, pid, {
-      ...{ calls, callers, random, looks: 10 },
+      ...{ calls, callers, random, looks: 20 },
       looked: ({ calls: done, residentMiB, descriptors }) =>
         say(
           `    after ${done.toLocaleString('en').padStart(9)}: ${residentMiB.toFixed(1)} MiB, ${descriptors} descriptors`,

@@ -16,7 +16,11 @@ export interface LoadPlace {
 
 const ANSWER_MS = 5;
 
-export const startLoadPlace = async (consentPolicy: string): Promise<LoadPlace> => {
+/** As installed, without JIT, unless other flags are wanted. */
+export const startLoadPlace = async (
+  consentPolicy: string,
+  flags: readonly string[] = ['--jitless'],
+): Promise<LoadPlace> => {
   const approver = new Approver();
   const asked: string[] = [];
   approver.reflex = ({ question, approve }) => {
@@ -26,7 +30,7 @@ export const startLoadPlace = async (consentPolicy: string): Promise<LoadPlace> 
   const place = new Place({ 'consent-policy': consentPolicy, 'confirm.pub': `${approver.publicKey}\n` });
   await approver.listen(place.confirm);
   await place.startQubesd(FLEET);
-  const pid = await place.startDaemon(['--jitless']);
+  const pid = await place.startDaemon(flags);
   return {
     ...{ place, pid, asked, log: join(place.root, 'log') },
     end: async () => {
