@@ -16,6 +16,12 @@ import { JournalUnavailable, reasonOf } from './unavailable.ts';
 export const MAX_QUEUED = 4096;
 /** The same in bytes. */
 export const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
+/**
+ * So many outcomes find room besides, since what a caller floods must not push out how an effect ended. Each follows an
+ * intent on disk, so while the disk is away there are no more than calls that were in flight.
+ */
+export const MAX_OUTCOMES_QUEUED = 1024;
+const MAX_OUTCOMES_BYTES = 4 * 1024 * 1024;
 /** A longer record is refused: nothing the broker has to say comes near it. */
 export const MAX_RECORD_BYTES = 64 * 1024;
 /** So long after the first record that no checkpoint covers, one is made. Without news nothing happens at all. */
@@ -109,7 +115,8 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     // The write starts when this turn of the event loop ends, so that the records of one turn share it. It also starts
     // for a record that finds no room: what fills the queue while the journal is down has to get out of it again.
     flushing ??= Promise.resolve().then(flush);
-    if (queue.length >= MAX_QUEUED || queuedBytes + bytes > MAX_QUEUED_BYTES) {
+    const [more, moreBytes] = record.type === 'outcome' ? [MAX_OUTCOMES_QUEUED, MAX_OUTCOMES_BYTES] : [0, 0];
+    if (queue.length >= MAX_QUEUED + more || queuedBytes + bytes > MAX_QUEUED_BYTES + moreBytes) {
       throw new JournalUnavailable('too many records wait for the disk');
     }
     queue.push({ record, wallMs, draft, bytes, resolve, refuse });

@@ -18,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GENESIS, verifyLine } from '../../daemon/journal/chain.ts';
 import {
   type Health,
+  MAX_OUTCOMES_QUEUED,
   MAX_QUEUED,
   MAX_QUEUED_BYTES,
   MAX_RECORD_BYTES,
@@ -251,6 +252,22 @@ describe('a journal whose disk fails', () => {
     expect(present).toHaveLength(MAX_QUEUED + 2);
     await journal.close();
     await expectChain();
+  });
+
+  it('writes how effects ended also when notes have filled the queue meanwhile, up to a limit', async () => {
+    const { journal } = await open();
+    for (let call = 1; call <= MAX_OUTCOMES_QUEUED + 1; call += 1) await journal.append(intent(call));
+    files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
+    await expect(journal.append(stop('refused'))).rejects.toThrow();
+    for (let i = 0; i < MAX_QUEUED + 1; i += 1) journal.note(stop(String(i)));
+    for (let call = 1; call <= MAX_OUTCOMES_QUEUED + 1; call += 1) journal.note(outcome(call));
+    await journal.recover();
+    files.fault = () => null;
+    expect(await journal.recover()).toEqual({ ok: true });
+    const present = await records();
+    expect(present.filter(({ type }) => type === 'outcome')).toHaveLength(MAX_OUTCOMES_QUEUED);
+    expect(present.find(({ type }) => type === 'gap')).toMatchObject({ refused: 1, lost: 2 });
+    await journal.close();
   });
 
   it('holds records of so many bytes at most', async () => {
