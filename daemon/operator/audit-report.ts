@@ -29,9 +29,10 @@ export const auditReport = verb(
         text: 'the file to write, which must not exist; - for standard output',
         words: 'file',
       },
+      json: { type: 'boolean', default: false, text: 'print JSON about what was written' },
     },
     examples: [['sudo qmcpctl audit report --since 7d --out week.html', 'A page about the last seven days.']],
-    json: null,
+    json: '{"page": path, "ok": bool, "entries": n}',
     exits: ['if the journal is intact', 'if not; the page is written either way'],
   },
   async (values, operands, io) => {
@@ -39,6 +40,7 @@ export const auditReport = verb(
     const { out } = values;
     if (out === undefined) throw new UsageError('Say with --out which file to write.');
     const wanted = rowFilter(values, io.now());
+    if (values.json && out === '-') throw new UsageError('With --json, name a file with --out.');
     const { report: verified } = await verifyPlace(file, values, knownBreaks(values), () => {});
     const count = counting();
     await withSources(file, values, async (sources) => {
@@ -55,6 +57,7 @@ export const auditReport = verb(
     });
     if (out === '-') await io.out(page);
     else await writeNew(out, page);
+    if (values.json) await io.out(`${JSON.stringify({ page: out, ok: verified.ok, entries: verified.records })}\n`);
     return verified.ok ? DONE : FAILED;
   },
 );

@@ -101,11 +101,13 @@ export const auditExport = verb(
         text: 'json (default) or csv',
         words: ['json', 'csv'],
       },
+      json: { type: 'boolean', default: false, text: 'the same as --format json' },
     },
     examples: [['sudo qmcpctl audit export --since 30d --format csv >month.csv', 'The last month for a spreadsheet.']],
-    json: null,
+    json: RECORD_SHAPE,
   },
   async (values, operands, io) => {
+    if (values.json && values.format !== 'json') throw new UsageError('Either --json or --format csv, not both.');
     const form = Object.hasOwn(FORMATS, values.format) ? FORMATS[values.format] : undefined;
     if (form === undefined) throw new UsageError('--format takes json or csv.');
     const wanted = rowFilter(values, io.now());

@@ -166,7 +166,7 @@ const add = verb(
     if (!registry.isInUse && principal.key !== null) {
       await sure(
         'Nobody was enrolled so far. From now on unsigned calls are refused. To let them go on as before, enrol them first: ' +
-          'qmcpctl principals add rest --unsigned --source any --ceiling full',
+          'sudo qmcpctl principals add rest --unsigned --source any --ceiling full',
         values.yes,
         io,
       );

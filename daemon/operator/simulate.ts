@@ -6,7 +6,7 @@ import { complaintText, type Settings } from '../settings/settings.ts';
 import { DONE, type Io, Refusal, UsageError, verb } from './command.ts';
 import { readFleet } from './fleet.ts';
 import { wrapped } from './help.ts';
-import { DEFAULT_LOG, withSources } from './journal-place.ts';
+import { withSources } from './journal-place.ts';
 import { JSON_OPTION } from './places.ts';
 import { momentOf } from './row-filter.ts';
 import {
@@ -82,7 +82,7 @@ export const simulate = verb(
     });
     if (io.watched) io.err('\r\x1b[K');
     const result = tally.result(since, io.now());
-    await io.out(values.json ? `${JSON.stringify(result)}\n` : textOf(result, io));
+    await io.out(values.json ? `${JSON.stringify(result)}\n` : textOf(result, values.log, io));
     return DONE;
   },
 );
@@ -195,9 +195,13 @@ const WHY: Readonly<Record<Unknown, string>> = {
   'changed-since': 'was decided by tags or settings that have changed since',
 };
 
-const textOf = ({ since, until, calls, verdicts, questions_per_day, changes, unknown }: Result, io: Io): string => {
+const textOf = (
+  { since, until, calls, verdicts, questions_per_day, changes, unknown }: Result,
+  log: string,
+  io: Io,
+): string => {
   const span = `${since.slice(0, 16).replace('T', ' ')} to ${until.slice(0, 16).replace('T', ' ')} UTC`;
-  if (calls === 0) return `${span}: nothing was decided. Is the journal in ${DEFAULT_LOG}?\n`;
+  if (calls === 0) return `${span}: nothing was decided. Is the journal in ${log}?\n`;
   const counts = tableOf(
     ['', 'ALLOWED', 'ASKED', 'REFUSED', 'UNKNOWN'],
     [

@@ -66,7 +66,7 @@ export const playTerminal = async (stage: Stage): Promise<number> => {
     'qmcpctl',
     [
       // The words of the verb come first; without any, it is asked which there are.
-      `case "$1" in '' | -*) exec ${node} ${QMCPCTL} "$@" ;; doctor) set -- "$@" --root ${daemon.root}/system ;; esac`,
+      `case "$1" in '' | -*) exec ${node} ${QMCPCTL} "$@" ;; doctor | migrate) set -- "$@" --root ${daemon.root}/system ;; esac`,
       `case "$#$1" in 1tier | 1config | 1principals | 1tombstones | 1audit) exec ${node} ${QMCPCTL} "$@" ;; esac`,
       `exec ${node} ${QMCPCTL} "$@" ${places.join(' ')}`,
     ].join('\n'),

@@ -124,6 +124,8 @@ test.each([
   ['audit verify', ['--known-break', '-']],
   ['audit report', ['--out', '-', '--known-break', 'x']],
   ['audit report', []],
+  ['audit report', ['--out', '-', '--json']],
+  ['audit export', ['--json', '--format', 'csv']],
   ['audit export', ['--format', 'xml']],
   ['doctor', ['--known-break', 'x']],
   ['init', ['--agent', 'a b']],

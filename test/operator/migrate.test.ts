@@ -282,3 +282,25 @@ test('the units that ran are stopped before, and started after', async () => {
     '--user -M user@ start qmcp-consent.service',
   ]);
 });
+
+test('a move that fails in the middle is taken back, and the units run again', async () => {
+  chmodSync(join(root, '/etc/qmcp/pool-cap'), 0o600);
+  const calls: string[] = [];
+  const run = async (_: string, args: readonly string[]): Promise<ToolEnd> => {
+    calls.push(args.join(' '));
+    // The last of what is moved cannot be reached any more.
+    if (args.includes('stop') && there('/usr/local/lib/qmcp')) {
+      rmSync(join(root, '/usr/local'), { recursive: true });
+      put('/usr/local');
+    }
+    return { kind: 'done' };
+  };
+  const remains = await remainsBelow(root);
+  const before = picture();
+  const error = await moveAside(remains, parts({ tools: { has: async () => true, run } })).catch(String);
+  expect(error).toMatch(/Nothing was moved\. .*\/usr\/local\/lib\/qmcp: /);
+  const theirs = (of: Record<string, string>) => Object.entries(of).filter(([path]) => !path.startsWith('/usr/local'));
+  expect(theirs(picture())).toEqual(theirs(before));
+  expect(there('/var/lib/qmcp-migration')).toBe(false);
+  expect(calls.at(-1)).toMatch(/start qmcp-consent\.service$/);
+});
