@@ -1,9 +1,9 @@
-// `npm run bench:timing -- [--seconds N] [--callers N] [--seed N] [SERVICE ...]`: can a caller tell by its time why a call was
-// refused? For each service that can refuse opaquely, N seconds of rounds; each reason is compared with "missing" round by round.
+// `npm run bench:timing -- [--seconds N] [--callers N] [--seed N] [--reasons A,B,...] [SERVICE ...]`: can a caller tell by its time why
+// a call was refused? For each service that can refuse opaquely, N seconds of rounds; each reason is compared with "missing" round by round.
 import { parseArgs } from 'node:util';
 import { REFUSAL_TICK_MS } from '../../daemon/qrexec/door.ts';
 import { randomOf } from '../fuzz/random.ts';
-import { CASES, type Reason } from './cases.ts';
+import { CASES, REASONS, type Reason } from './cases.ts';
 import { rounds, startPlace } from './measure.ts';
 import { medianInterval, medianOf, signTest } from './statistics.ts';
 
@@ -18,10 +18,13 @@ const { values: options, positionals } = parseArgs({
     seconds: { type: 'string', default: '20' },
     callers: { type: 'string', default: '8' },
     seed: { type: 'string' },
+    reasons: { type: 'string', default: Object.keys(REASONS).join(',') },
   },
 });
 const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(options.seed);
 const random = randomOf(seed);
+/** Each is compared with "missing", which is always among them. */
+const wanted = new Set<string>(['missing', ...options.reasons.split(',')]);
 const callers = Number(options.callers);
 
 const us = (ms: number): string => (ms * 1_000).toFixed(1).padStart(8);
@@ -43,8 +46,9 @@ const later = new Map<Reason, number[]>();
 const place = await startPlace();
 process.stdout.write(`Seed ${seed}, ${callers} callers side by side, ${options.seconds} s each; * misses the target\n`);
 try {
-  for (const of of CASES) {
-    if (positionals.length > 0 && !positionals.includes(of.service)) continue;
+  for (const each of CASES) {
+    if (positionals.length > 0 && !positionals.includes(each.service)) continue;
+    const of = { ...each, reasons: each.reasons.filter((reason) => wanted.has(reason)) };
     const parts = { path: place.door, of, random, callers };
     await rounds({ ...parts, goesOn: (begun) => begun < WARM_UP_ROUNDS });
     const ends = performance.now() + Number(options.seconds) * 1_000;
@@ -59,7 +63,7 @@ try {
       pooled.set(reason, [...(pooled.get(reason) ?? []), ...differences]);
       row(`${reason} - missing`, differences);
     }
-    if (of.reasons.includes('under-tier')) {
+    if (of.reasons.includes('under-tier') && of.reasons.includes('unmanaged')) {
       row(
         'under-tier - unmanaged',
         times['under-tier'].map((took, index) => took - (times.unmanaged[index] as number)),
