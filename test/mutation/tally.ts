@@ -5,6 +5,8 @@ export interface Mutant {
   readonly mutatorName: string;
   readonly replacement: string;
   readonly status: 'Killed' | 'Timeout' | 'Survived' | 'NoCoverage' | 'Ignored' | 'RuntimeError' | 'CompileError';
+  /** What the test said that noticed it. */
+  readonly statusReason?: string;
   readonly location: Record<'start' | 'end', { readonly line: number; readonly column: number }>;
 }
 export interface Report {
@@ -30,21 +32,27 @@ export function tallyOf(area: string, { files }: Report, explained: ReadonlySet<
   const met = new Set<string>();
   for (const [file, { source, mutants }] of Object.entries(files)) {
     for (const mutant of mutants) {
-      if (mutant.status === 'Killed' || mutant.status === 'Timeout') counts.noticed += 1;
-      if (mutant.status !== 'Survived' && mutant.status !== 'NoCoverage') continue;
+      const { status } = mutant;
+      const hasSurvived = status === 'Survived' || status === 'NoCoverage';
+      if (!hasSurvived && status !== 'Killed' && status !== 'Timeout') continue;
       const { before, after, cut } = change(source, mutant);
       const line = lineOf(file, before, after);
-      if (isSentence(mutant, cut)) counts.words += 1;
-      else if (explained.has(line)) {
+      if (explained.has(line) && (hasSurvived || isByTime(mutant))) {
         counts.explained += 1;
         met.add(line);
-      } else left.push(line);
+      } else if (!hasSurvived) counts.noticed += 1;
+      else if (isSentence(mutant, cut)) counts.words += 1;
+      else left.push(line);
     }
   }
   const ofArea = [...explained].filter((line) => line.startsWith(`- \`${area}/`));
   const stale = ofArea.filter((line) => !met.has(line));
   return { area, all: counts.noticed + counts.words + counts.explained + left.length, ...counts, left, stale };
 }
+
+/** On a busy machine a test runs out of its time by itself: that is no news of a change which is explained. */
+const isByTime = ({ status, statusReason }: Mutant): boolean =>
+  status === 'Timeout' || statusReason?.startsWith('Test timed out') === true;
 
 /** A text of three words or more is for people to read: what it says is looked at, not tested, word by word. */
 const isSentence = ({ mutatorName }: Mutant, cut: string): boolean =>
