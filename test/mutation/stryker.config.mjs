@@ -9,7 +9,7 @@ export default {
   plugins: [fileURLToPath(import.meta.resolve('@stryker-mutator/vitest-runner'))],
   vitest: { configFile: 'test/mutation/vitest.config.ts', related: false },
   mutate: [...chosenArea().code],
-  ignorePatterns: ['build', 'dist', 'packaging', 'qrexec-services', 'daemon/dialog', 'test/mutation/node_modules'],
+  ignorePatterns: ['build', 'dist', 'packaging', 'qrexec-services', 'daemon/dialog/types', 'test/mutation/node_modules'],
   coverageAnalysis: 'perTest',
   concurrency: Number(process.env.QMCP_MUTATION_WORKERS ?? 2),
   timeoutMS: chosenArea().patience,
