@@ -9,6 +9,8 @@ import { type Io, printable, Refusal } from './command.ts';
 
 /** The daemon answers this out of its memory. */
 const HELLO_MS = 900;
+/** Longer without a word would look like a hang. */
+const PATIENCE_MS = 1_000;
 /** Longer than the daemon itself takes to give up (control/socket.ts). */
 const WORK_MS = 160_000;
 
@@ -24,7 +26,7 @@ export async function askDaemon<T>(
   verb: string,
   args: object,
   shape: z.ZodType<T>,
-  io: Pick<Io, 'err'>,
+  io: Asking,
 ): Promise<T> {
   const path = join(run, 'control.sock');
   const before = HUNG.get(io);
@@ -34,8 +36,29 @@ export async function askDaemon<T>(
     throw error;
   });
   if (version !== packageJson.version) io.err(`${otherVersion(version)}\n`);
-  return (await request(path, verb, args, shape, WORK_MS)).result;
+  const over = sayWaiting(io);
+  try {
+    return (await request(path, verb, args, shape, WORK_MS)).result;
+  } finally {
+    over();
+  }
 }
+
+type Asking = Pick<Io, 'err'> & Partial<Pick<Io, 'watched'>>;
+
+/** Tells a person who watches that it takes its time; what it gives takes that away again. */
+const sayWaiting = ({ err, watched }: Asking): (() => void) => {
+  let isSaid = false;
+  const say = (): void => {
+    err('The daemon is at it, and may have to wait for qubesd.');
+    isSaid = true;
+  };
+  const timer = watched ? setTimeout(say, PATIENCE_MS) : undefined;
+  return () => {
+    clearTimeout(timer);
+    if (isSaid) err('\r\x1b[K');
+  };
+};
 
 /** As `askDaemon`, but null where there is no daemon to ask; a daemon that hangs or declines is still a Refusal. */
 export async function askDaemonIfThere<T>(
@@ -43,7 +66,7 @@ export async function askDaemonIfThere<T>(
   verb: string,
   args: object,
   shape: z.ZodType<T>,
-  io: Pick<Io, 'err'>,
+  io: Asking,
 ): Promise<T | null> {
   try {
     return await askDaemon(run, verb, args, shape, io);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { runCommand } from '../../daemon/operator/command.ts';
 import { QMCPCTL } from '../../daemon/operator/verbs.ts';
+import packageJson from '../../package.json' with { type: 'json' };
 import { startDaemon } from '../broker/daemon.ts';
 import { FLEET } from '../demo/fleet.ts';
 import { startQubesd } from '../qubesd/server.ts';
@@ -201,6 +202,21 @@ test('a daemon of another version that speaks the same protocol is named, and an
   const { code, out, err } = await at(dir, ['pending']);
   expect({ code, out }).toEqual({ code: 0, out: 'No question is open.\n' });
   expect(err).toMatch(/^The daemon is of version 0\.0\.9/);
+});
+
+test('while a daemon that lives takes its time, a person who watches is told so, and nobody else', async () => {
+  const dir = await impostor((socket, line) => {
+    const answer = (result: object) =>
+      socket.end(`${JSON.stringify({ v: 1, version: packageJson.version, ok: true, result })}\n`);
+    if (line.includes('"hello"')) answer({ pid: 1, uptime_s: 1 });
+    else setTimeout(() => answer({ open: null, waiting: [] }), 1_200);
+  });
+  expect((await at(dir, ['pending'])).err).toBe('');
+  const told: string[] = [];
+  const io = { out: async () => {}, err: (text: string) => void told.push(text) };
+  const person = { ...io, watched: true, colour: false, ask: async () => null, input: async () => '', now: Date.now };
+  expect(await runCommand(QMCPCTL, ['pending', '--run', dir], person)).toBe(0);
+  expect(told).toEqual(['The daemon is at it, and may have to wait for qubesd.', '\r\x1b[K']);
 });
 
 test.each([
