@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bootstrap.sh COMMAND [ARG ...]: brings a fresh clone to where COMMAND can run, then runs it. `npm run COMMAND` calls it.
 #
-# Commands: build, check, test, rpm, and every COMMAND that has a test/COMMAND/main.ts (demo, bench, ...).
+# Commands: build, check, test, simulate, rpm, and every COMMAND that has a test/COMMAND/main.ts (demo, bench, ...).
 #
 # Each step looks first and does nothing when its result is there, so that the second time costs well under a second.
 # Until the pinned Node is installed nothing here needs more than bash, coreutils, flock, tar and any Node with its npm.
@@ -85,7 +85,7 @@ system_packages() {
   else
     return 0 # Neither: building node-gtk says what is missing.
   fi
-  case $command in build | check | rpm) screen='' ;; esac
+  case $command in build | check | simulate | rpm) screen='' ;; esac
   case $command:$manager in
     rpm:apt) rpm=$apt_rpm ;;
     rpm:dnf) rpm=$dnf_rpm ;;
@@ -238,13 +238,17 @@ case $command in
     set_up
     exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts "$@"
     ;;
+  simulate)
+    set_up
+    exec node --experimental-async-context-frame test/simulation/main.ts "$@"
+    ;;
   rpm)
     set_up
     exec node packaging/rpm.ts "$@"
     ;;
   *)
     if [[ ! $command =~ ^[a-z]+$ ]] || [ ! -e "test/$command/main.ts" ]; then
-      stop "no command \"$command\". Say: npm run build|check|demo|test|bench|rpm|test:install"
+      stop "no command \"$command\". Say: npm run build|check|demo|test|simulate|bench|rpm|test:install"
     fi
     set_up
     exec node "test/$command/main.ts" "$@"

@@ -1,0 +1,216 @@
+// Parts that are broken on purpose: each stands for a mistake that the broker could make, and the simulation has to notice
+// it. What is broken is what the broker stands on and never its source.
+import { Nonces } from '../../daemon/confirm/nonces.ts';
+import { Restraint } from '../../daemon/confirm/restraint.ts';
+import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
+import type { World } from '../qubesd/world.ts';
+import type { Ground } from './life.ts';
+
+export interface Break {
+  readonly title: string;
+  /** How its finding begins. */
+  readonly invariant: RegExp;
+  readonly of: (ground: Ground, episode: { readonly world: World }) => Ground;
+}
+
+const isRead = ({ method }: AdminRequest): boolean => method === 'admin.vm.List' || method === 'admin.vm.tag.List';
+const keyOf = ({ method, dest }: AdminRequest): string => `${method} ${JSON.stringify(dest)}`;
+
+export const BREAKS: readonly Break[] = [
+  {
+    title: 'facts are not looked at again after the question',
+    invariant: /^I[12]: .*(?:looked at again|never looked at)/,
+    of: (ground) => {
+      // Of one deed the first answer counts for ever.
+      const known = new WeakMap<object, Map<string, Buffer>>();
+      return {
+        ...ground,
+        call: async (request) => {
+          const deed = ground.deeds.getStore();
+          if (!deed || !isRead(request) || !deed.wants.some(({ action }) => action !== 'remove'))
+            return ground.call(request);
+          const answers = known.get(deed) ?? new Map<string, Buffer>();
+          known.set(deed, answers);
+          const answer = answers.get(keyOf(request)) ?? (await ground.call(request));
+          answers.set(keyOf(request), answer);
+          return answer;
+        },
+      };
+    },
+  },
+  {
+    title: 'effects go to whatever has the name by now',
+    invariant: /^I(?:1|2|4|10): /,
+    of: (ground) => {
+      const names = new Map<string, string>();
+      return {
+        ...ground,
+        call: async (request) => {
+          const { dest, method } = request;
+          const known = typeof dest === 'object' && 'uuid' in dest ? names.get(dest.uuid) : undefined;
+          if (!isRead(request) && known !== undefined)
+            return ground.call({ ...request, dest: { name: known as never } });
+          const answer = await ground.call(request);
+          if (method === 'admin.vm.List' && typeof dest === 'object') {
+            const [, name = '', uuid = ''] = /^(\S+) .*uuid=(\S+)/.exec(answer.toString()) ?? [];
+            names.set(uuid, name);
+          }
+          return answer;
+        },
+      };
+    },
+  },
+  {
+    title: 'effects begin before their intent is synced',
+    invariant: /^I[134]: .*on disk/,
+    of: (ground) => ({
+      ...ground,
+      files: {
+        ...ground.files,
+        openAppend: async (path) => ({ ...(await ground.files.openAppend(path)), datasync: async () => {} }),
+      },
+    }),
+  },
+  {
+    title: 'a rollback that is believed without a look',
+    invariant: /^I4: .*left behind/,
+    of: (ground) => {
+      const removed = new Set<string>();
+      return {
+        ...ground,
+        call: async (request) => {
+          const { dest, method } = request;
+          const uuid = typeof dest === 'object' && 'uuid' in dest ? dest.uuid : '';
+          const deed = ground.deeds.getStore();
+          if (method === 'admin.vm.Remove' && deed?.children.has(uuid)) {
+            removed.add(uuid);
+            return Buffer.alloc(0);
+          }
+          return method === 'admin.vm.List' && removed.has(uuid)
+            ? ground.call({ ...request, dest: { uuid: 'ffffffff-ffff-ffff-ffff-ffffffffffff' as never } })
+            : ground.call(request);
+        },
+      };
+    },
+  },
+  {
+    title: 'guarded qubes are not known as such',
+    invariant: /^I1: .*nobody was asked/,
+    of: (ground) => ({
+      ...ground,
+      settings: {
+        current: () => ({
+          ...ground.settings.current(),
+          guarded: { names: new Set(), uuids: new Set(), unreadable: false },
+        }),
+      },
+    }),
+  },
+  {
+    title: 'the default tier is always full',
+    invariant: /^I(?:1: .*(?:not within the tier|although under tier)|6: .*under tier)/,
+    of: (ground) => ({
+      ...ground,
+      settings: { current: () => ({ ...ground.settings.current(), tierDefault: 'full' as const }) },
+    }),
+  },
+  {
+    title: 'a malformed consent-policy asks nothing',
+    invariant: /^I1: .*nobody was asked/,
+    of: (ground) => ({
+      ...ground,
+      settings: {
+        current: () => {
+          const settings = ground.settings.current();
+          const isMalformed = settings.complaints.some(({ file }) => file === 'consent-policy');
+          return isMalformed ? { ...settings, consentPolicy: { builtIn: false, asked: new Set() } } : settings;
+        },
+      },
+    }),
+  },
+  {
+    title: 'a freeze that does not hold',
+    invariant: /^I1: .*frozen/,
+    of: (ground) => ({
+      ...ground,
+      restraint: (state, clock) => {
+        class Lax extends Restraint {
+          override isFrozen(): boolean {
+            return false;
+          }
+        }
+        return new Lax(state, clock);
+      },
+    }),
+  },
+  {
+    title: 'nonces come twice',
+    invariant: /^I3: .*used again/,
+    of: (ground) => {
+      let count = 0;
+      return {
+        ...ground,
+        nonces: (bytes, clock) =>
+          new Nonces((size) => (count++ % 2 === 0 ? bytes(size) : Buffer.alloc(size, 7)), clock),
+      };
+    },
+  },
+  {
+    title: 'the built-in consent set is not asked',
+    invariant: /^I1: .*nobody was asked/,
+    of: (ground) => ({
+      ...ground,
+      settings: {
+        current: () => ({ ...ground.settings.current(), consentPolicy: { builtIn: false, asked: new Set() } }),
+      },
+    }),
+  },
+  {
+    title: 'a refusal says what it is about',
+    invariant: /^I6: /,
+    of: (ground, { world }) => ({
+      ...ground,
+      replies: (reply, { service, body }) => {
+        const name = (body?.json as { name?: unknown } | null)?.name;
+        const isThere = typeof name === 'string' && world.qubes.has(name);
+        return service === 'qmcp.LifecycleAIManaged' && !reply.ok && isThere
+          ? { ok: false, error: 'not managed' }
+          : reply;
+      },
+    }),
+  },
+  {
+    title: 'the name of a qube out of scope is not redacted',
+    invariant: /^I6: .*names opq-/,
+    of: (ground, { world }) => ({
+      ...ground,
+      replies: (reply, { service }) =>
+        reply.ok && service === 'qmcp.GetPropertyAIManaged' && reply.value === '<out-of-scope>'
+          ? { ...reply, value: [...world.qubes.keys()].find((name) => name.startsWith('opq-')) }
+          : reply,
+    }),
+  },
+  {
+    title: 'the reaper does not wait',
+    invariant: /^I1: .*no tombstone whose time is over/,
+    of: (ground) => ({
+      ...ground,
+      settings: { current: () => ({ ...ground.settings.current(), tombstoneRetention: 0 }) },
+    }),
+  },
+  {
+    title: 'a child is not pinned',
+    invariant: /^I8: .*(?:created|ran) on/,
+    of: (ground) => ({
+      ...ground,
+      call: async (request) => {
+        const { method, arg, dest } = request;
+        const isChild = typeof dest === 'object' && 'uuid' in dest && ground.deeds.getStore()?.children.has(dest.uuid);
+        if (isChild && method === 'admin.vm.property.Set' && arg === 'netvm') return Buffer.alloc(0);
+        if (isChild && method === 'admin.vm.property.Get' && arg === 'netvm')
+          return Buffer.from('default=False type=vm ai-router');
+        return ground.call(request);
+      },
+    }),
+  },
+];

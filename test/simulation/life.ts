@@ -1,0 +1,135 @@
+// One life of the broker: the real parts, wired as the daemon wires them (brokerd.ts), over a simulated outside.
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import { Broker } from '../../daemon/broker.ts';
+import type { askApprover } from '../../daemon/confirm/approver.ts';
+import { Nonces } from '../../daemon/confirm/nonces.ts';
+import { Restraint } from '../../daemon/confirm/restraint.ts';
+import type { ControlParts } from '../../daemon/control/parts.ts';
+import { controlOver } from '../../daemon/control/verbs.ts';
+import { FleetView } from '../../daemon/fleet/view.ts';
+import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
+import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
+import type { UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
+import { UndoStore } from '../../daemon/journal/undo-store.ts';
+import { Ledger } from '../../daemon/principals/ledger.ts';
+import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
+import { Principals } from '../../daemon/principals/principals.ts';
+import { Registry } from '../../daemon/principals/registry.ts';
+import type { Call, Reply } from '../../daemon/qrexec/door.ts';
+import { adminOver } from '../../daemon/qubesadmin/admin.ts';
+import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
+import type { Tools } from '../../daemon/qubesadmin/tool.ts';
+import { startReaper } from '../../daemon/reaper/reaper.ts';
+import { startSettling } from '../../daemon/services/debris.ts';
+import type { SettingsReader } from '../../daemon/settings/open.ts';
+import type { Deed } from './watch.ts';
+
+/** All that a life stands on. Any of it can be broken, which is how the simulation shows that it would notice. */
+export interface Ground {
+  readonly files: JournalFiles;
+  readonly ledger: LedgerFiles;
+  readonly settings: SettingsReader;
+  readonly call: AdminCall;
+  readonly tools: Tools;
+  readonly ask: typeof askApprover;
+  readonly now: () => number;
+  readonly monotonicMs: () => number;
+  readonly after: (ms: number, run: () => void) => () => void;
+  readonly randomBytes: (count: number) => Buffer;
+  readonly random: () => number;
+  /** Real directories for what reads its files by itself: `<etc>/principals`, and who is frozen. */
+  readonly etc: string;
+  readonly state: string;
+  readonly unplanned: (error: unknown) => void;
+  readonly deeds: AsyncLocalStorage<Deed>;
+  readonly deed: (kind: Deed['kind']) => Deed;
+  readonly nonces?: (randomBytes: (count: number) => Buffer, monotonicMs: () => number) => Nonces;
+  readonly restraint?: (state: string, monotonicMs: () => number) => Restraint;
+  /** What becomes of a reply on its way to the caller. */
+  readonly replies?: (reply: Reply, call: Call) => Reply;
+}
+
+export interface Life {
+  readonly broker: Broker;
+  readonly handle: (call: Call) => Promise<Reply>;
+  readonly fleet: FleetView;
+  readonly journal: Journal;
+  readonly undo: UndoStore;
+  readonly restraint: Restraint;
+  readonly operate: ReturnType<typeof controlOver>;
+  /** Resolves when all is written down. */
+  stop(): Promise<void>;
+}
+
+/** A limit small enough for files to follow one another in an episode. */
+const ROTATION = { bytes: 96 * 1024, ageMs: 30 * 24 * 3_600_000, keep: 1_000 };
+
+export const begin = async (ground: Ground, connect: (fleet: FleetView) => void): Promise<Life> => {
+  const { files, settings, call, tools, now, monotonicMs, after, randomBytes, unplanned, deeds } = ground;
+  const stopping = new AbortController();
+  const registry = new Registry(ground.etc, { monotonicMs });
+  const ledger = new Ledger(ground.state, { files: ground.ledger, after: (ms, work) => void after(ms, work) });
+  let settleLate = (_: readonly UnfinishedIntent[]): void => {};
+  const { journal, unfinished } = await openJournal({
+    reopened: ({ unfinished: late }) => settleLate(late),
+    ...{ dir: '/log', now, monotonicMs, bootId: 'simulated', files, after, rotation: ROTATION },
+    compress: async () => {},
+  });
+  const undo = await UndoStore.open({ dir: '/state', now, files });
+  journal.note({ type: 'start', version: 'simulated', unfinished: unfinished.length });
+
+  const admin = adminOver(call);
+  const fleet = new FleetView(admin);
+  connect(fleet);
+  const restraint = (ground.restraint ?? ((state, clock) => new Restraint(state, clock)))(ground.state, monotonicMs);
+  const principals = new Principals({ registry, ledger, now });
+  const nonces = (ground.nonces ?? ((bytes, clock) => new Nonces(bytes, clock)))(randomBytes, monotonicMs);
+  const broker = new Broker({
+    ...{ call, admin, tools, fleet, settings, principals, journal, undo, nonces, restraint },
+    ...{ now, monotonicMs, randomBytes, unplanned, ask: ground.ask },
+    restrained: () => {},
+    socket: '/run/confirm.sock',
+    key: () => settings.current().confirmKey,
+    stopping: stopping.signal,
+    notice: () => {},
+    pause: (ms) => new Promise((resolve) => void after(ms, resolve)),
+  });
+  const settle = (left: readonly UnfinishedIntent[], isFirst: boolean): Promise<void> =>
+    deeds.run(ground.deed('settling'), () =>
+      startSettling(
+        {
+          ...{ unfinished: left, admin, journal, undo, alone: broker.betweenCreations },
+          after: (ms, work) => void after(ms, () => deeds.run(ground.deed('settling'), work)),
+          report: () => {},
+        },
+        isFirst,
+      ),
+    );
+  settleLate = (late) => void settle(late, false);
+  await settle(unfinished, true);
+  const atRest = startReaper({
+    ...{ admin, fleet, settings, journal, alone: broker.housekeeping, stopping: stopping.signal, now, monotonicMs },
+    random: ground.random,
+    after: (ms, work) => after(ms, () => deeds.run(ground.deed('reaper'), work)),
+    failed: () => {},
+  });
+  const operate = controlOver({
+    ...{ broker, restraint, journal, undo, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
+    ...{ confirmSocket: '/run/confirm.sock', etc: '/etc', pid: 1, startedMs: 0, calls: () => 0, onScreen: () => null },
+  } satisfies ControlParts);
+  return {
+    ...{ broker, fleet, journal, undo, restraint, operate },
+    handle: async (call) => {
+      const reply = await broker.handle(call);
+      return ground.replies?.(reply, call) ?? reply;
+    },
+    stop: async () => {
+      stopping.abort();
+      await atRest();
+      await ledger.close();
+      journal.note({ type: 'stop', reason: 'SIGTERM' });
+      await journal.close();
+      await undo.close();
+    },
+  };
+};
