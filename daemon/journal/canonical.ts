@@ -18,6 +18,36 @@ export function canonical(value: unknown): string {
   return serialise(value, 0);
 }
 
+/**
+ * Whether a text is the canonical text of the value that JSON.parse made of it. JavaScript's own serialisation differs in the
+ * order of keys and in lone surrogates alone, and takes a third of the time: a million records feel that.
+ */
+export function isCanonical(text: string, value: unknown): boolean {
+  if (JSON.stringify(value) === text && !ESCAPED_SURROGATE.test(text) && isOrdered(value, 0)) return true;
+  try {
+    return canonical(value) === text;
+  } catch {
+    return false;
+  }
+}
+
+/** What JSON.stringify writes for a lone surrogate; a text may also spell it out. */
+const ESCAPED_SURROGATE = /\\ud[89a-f]/i;
+
+/** Whether the keys of all objects are sorted, no deeper than MAX_DEPTH. */
+function isOrdered(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (depth >= MAX_DEPTH) return false;
+  if (Array.isArray(value)) return value.every((item) => isOrdered(item, depth + 1));
+  let last: string | null = null;
+  for (const key of Object.keys(value)) {
+    if (last !== null && key <= last) return false;
+    last = key;
+    if (!isOrdered((value as Record<string, unknown>)[key], depth + 1)) return false;
+  }
+  return true;
+}
+
 /** The members of a plain object, each canonical, sorted by key. */
 export function canonicalMembers(object: object): Member[] {
   return sortMembers(membersOf(object, 0));

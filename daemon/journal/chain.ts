@@ -2,7 +2,7 @@
 // It shows that something was changed, moved, left out or put in; who could rewrite every line after a change is
 // held by the signed checkpoints (checkpoint.ts), not by the chain.
 import { createHash } from 'node:crypto';
-import { canonical, canonicalMembers, joinMembers, type Member, member, sortMembers } from './canonical.ts';
+import { canonicalMembers, isCanonical, joinMembers, type Member, member, sortMembers } from './canonical.ts';
 import type { JournalRecord } from './record.ts';
 
 /** The version of the line format. The log of the implementation before this one is 1 (contract section 6). */
@@ -100,7 +100,7 @@ export function parseLine(line: string): ChainedRecord | null {
   try {
     value = JSON.parse(line);
     // Two spellings of one value, duplicate keys, spaces: all end here.
-    if (canonical(value) !== line) return null;
+    if (!isCanonical(line, value)) return null;
   } catch {
     return null;
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonical, MAX_DEPTH } from '../../daemon/journal/canonical.ts';
+import { canonical, isCanonical, MAX_DEPTH } from '../../daemon/journal/canonical.ts';
 
 describe('canonical JSON', () => {
   it('gives the text of the RFC for its sample (RFC 8785, 3.2.2 to 3.2.4)', () => {
@@ -100,6 +100,64 @@ describe('canonical JSON', () => {
         expect(canonical(JSON.parse(text))).toBe(text);
         expect(canonical(shuffled(wellFormed))).toBe(text);
       }),
+    );
+  });
+
+  const sameByComparison = (text: string): boolean => {
+    try {
+      return canonical(JSON.parse(text)) === text;
+    } catch {
+      return false;
+    }
+  };
+  const taken = (text: string): boolean => {
+    try {
+      return isCanonical(text, JSON.parse(text));
+    } catch {
+      return false;
+    }
+  };
+
+  it.each([
+    ['{"a":1,"b":[{"c":null,"d":"\\n"}]}', true],
+    ['{"b":1,"a":1}', false],
+    ['{"a":[{"d":1,"c":2}]}', false],
+    ['{"a":1,"a":1}', false],
+    ['{"10":1,"9":2}', true],
+    ['{"9":2,"10":1}', false],
+    ['{"a": 1}', false],
+    ['{"a":1.0}', false],
+    ['-0', false],
+    ['1e999', false],
+    ['"\\u0041"', false],
+    ['"\\ud800"', false],
+    ['"\\\\ud800"', true],
+    ['{"\\udfff":1}', false],
+    ['{"__proto__":1,"toJSON":2}', true],
+    [`${'['.repeat(MAX_DEPTH)}${']'.repeat(MAX_DEPTH)}`, true],
+    [`${'['.repeat(MAX_DEPTH + 1)}${']'.repeat(MAX_DEPTH + 1)}`, false],
+  ])('of the text %s: %s', (text, wanted) => {
+    expect(sameByComparison(text)).toBe(wanted);
+    expect(taken(text)).toBe(wanted);
+  });
+
+  it('is recognised as by writing the value anew, whatever the text is', () => {
+    const texts = fc
+      .tuple(
+        fc.oneof(
+          fc.jsonValue(),
+          fc.json().map((text) => JSON.parse(text)),
+        ),
+        fc.nat(),
+        fc.constantFrom('', ' ', '"', '\\', '\\ud8', '0', ',', '{'),
+      )
+      .map(([value, at, put]) => {
+        const text = JSON.stringify(value);
+        return text.slice(0, at % (text.length + 1)) + put + text.slice(at % (text.length + 1));
+      });
+    fc.assert(
+      fc.property(texts, (text) => taken(text) === sameByComparison(text)),
+      { numRuns: 2000 },
     );
   });
 });
