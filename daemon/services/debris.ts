@@ -124,9 +124,9 @@ const createdBy = (steps: UnfinishedIntent['steps']): NamedQube | null =>
   steps.findLast(({ qube }) => qube?.role === 'created')?.qube ?? null;
 
 /** What became of it, for the operator. */
-export const settledText = ({ intent: { service, action }, finding, qubes }: Settled): string => {
-  const begun = `${service} ${action} was begun before the broker last stopped`;
-  const names = qubes.map(({ name }) => name).join(', ');
+export const settledText = ({ intent, finding, qubes }: Settled): string => {
+  const begun = `${intent.service} ${intent.action} was begun before the broker last stopped`;
+  const names = [...new Set([...qubes.map(({ name }) => name), ...orderedBy(intent, finding)])].join(', ');
   switch (finding) {
     case 'done':
       return `${begun}, and was done.`;
@@ -140,6 +140,10 @@ export const settledText = ({ intent: { service, action }, finding, qubes }: Set
       return `${begun}. qubesd or the journal cannot be asked what became of it; the broker tries again.`;
   }
 };
+
+/** Nobody saw the qube that was ordered, so only its name is known: it may be there, and then it is what to look at. */
+const orderedBy = ({ steps, args }: UnfinishedIntent, finding: Settled['finding']): string[] =>
+  finding === 'unknown' && steps.some(({ step }) => step === CREATE) && isQubeName(args.name) ? [args.name] : [];
 
 const unknown: Examine = async (intent) => ({ finding: 'unknown', qubes: namedIn(intent) });
 

@@ -461,6 +461,14 @@ describe('what cannot be settled', () => {
   });
 });
 
+test('the operator is told to look at what was ordered, where nobody could see it', async () => {
+  const { qubesd, found, spawned } = await setUp();
+  qubesd.faults.inject({ method: 'admin.vm.List', dest: 'ai-new', fault: { exception: ['QubesException', 'x'] } });
+  expect(settledText(await found(spawned([create])))).toMatch(/Look in dom0 at: ai-debian, ai-new\.$/);
+  // Without its order nothing can be there under that name.
+  expect(settledText({ intent: spawned([]), finding: 'unknown', qubes: [] })).not.toContain('ai-new');
+});
+
 test('the operator is told what became of it, and where to look', async () => {
   const { spawned, named } = await setUp();
   const texts = (['done', 'not-done', 'half-done', 'unknown', null] as const).map((finding) =>

@@ -432,10 +432,14 @@ class Episode {
     if (!deed) return answer;
     if (method === 'admin.vm.List' && typeof dest === 'object' && 'name' in dest) {
       const qube = this.#world.qubes.get(dest.name);
-      if (qube) deed.rows.set(dest.name, { uuid: qube.uuid, asked });
+      if (qube) {
+        deed.rows.set(dest.name, { uuid: qube.uuid, asked });
+        deed.tags.delete(qube.uuid);
+      }
     } else if (method === 'admin.vm.tag.List' && typeof dest === 'object' && 'uuid' in dest) {
+      // The first tags after the row are what is decided on; later ones are for the budget, or to see what was written.
       const tags = new Set(answer.toString().split('\n').filter(Boolean));
-      deed.tags.set(dest.uuid, { tags, asked });
+      if (!deed.tags.has(dest.uuid)) deed.tags.set(dest.uuid, { tags, asked });
     } else if (method.startsWith('admin.vm.Create')) {
       const name =
         method === 'admin.vm.CreateDisposable' ? answer.toString() : /name=(\S+)/.exec(String(request.payload))?.[1];

@@ -36,6 +36,7 @@ export class DurableRecord {
   readonly used = new Map<string, number>();
   /** Qubes that a finding, or a step that something is left behind, told the operator of. */
   readonly named = new Set<string>();
+  readonly namedOrders = new Set<string>();
   /** Qubes whose creation was complete by its own record. */
   readonly complete = new Set<string>();
   /** Whether some disposable may be left that nobody could name. */
@@ -100,10 +101,14 @@ export class DurableRecord {
         if (intent) this.open.delete(intent.seq);
         return;
       }
-      case 'finding':
+      case 'finding': {
+        // What nobody saw, the operator is told of by the name it was ordered under.
+        const ordered = this.open.get(line.intent_seq as number)?.args.name;
+        if (line.finding === 'unknown' && typeof ordered === 'string') this.namedOrders.add(ordered);
         this.open.delete(line.intent_seq as number);
         for (const { uuid } of line.qubes as readonly Qube[]) this.named.add(uuid);
         return;
+      }
       case 'answer':
         if (line.answer === 'approved') this.approved.add(line.nonce as string);
         return;

@@ -471,6 +471,7 @@ export class Watch {
       if (!qube || birth.isWhole || birth.isTold) continue;
       const isNamed =
         record.named.has(uuid) ||
+        record.namedOrders.has(birth.name) ||
         record.complete.has(uuid) ||
         intents.some(({ steps, args }) => args.name === birth.name || steps.some((each) => each.qube?.uuid === uuid)) ||
         (qube.klass === 'DispVM' &&
