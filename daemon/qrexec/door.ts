@@ -1,14 +1,15 @@
 // The door: one connection is one call. It reads a frame within limits, hands the call on, and writes one line back.
 //
-// Limits (I9): 256 connections in all, 32 calls per source and 32 that wait for their place, 64 KiB of body, 5 s to send it.
+// Limits (I9): 128 calls in all, 32 per source and 32 that wait for their place, 256 connections, 64 KiB of body, 5 s to send it.
 // Every refusal leaves on a tick counted from the arrival of its connection: the timer is armed before anything about
 // the call is known, so that when a refusal leaves says nothing about why (I6).
 import { createServer, type Server, type Socket } from 'node:net';
 import type { QubeName } from '../names.ts';
 import { type Body, type Header, MAX_HEADER_BYTES, parseBody, parseHeader } from './frame.ts';
 
-/** More than qrexec carries at a time, and than three sources that flood can hold: so there is room for others. */
+/** More than qrexec carries at a time, so that whoever only connects or waits takes no call's place. */
 export const MAX_CONNECTIONS = 256;
+export const MAX_CALLS = 128;
 export const MAX_CALLS_PER_SOURCE = 32;
 /** A call over that waits for a place until its tick; with so many waiting already it is refused at once. */
 export const MAX_WAITING_PER_SOURCE = 32;
@@ -49,11 +50,12 @@ export interface Door {
 export const openDoor = (handle: Handler): Door => {
   const connections = new Set<Connection>();
   const sources = new Map<QubeName, Source>();
+  const inAll = { held: 0 };
   let surplus = 0;
 
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     if (connections.size < MAX_CONNECTIONS) {
-      const connection = new Connection(socket, sources, handle, () => connections.delete(connection));
+      const connection = new Connection(socket, sources, inAll, handle, () => connections.delete(connection));
       connections.add(connection);
     } else if (surplus < MAX_SURPLUS) {
       surplus += 1;
@@ -86,6 +88,7 @@ interface Source {
 class Connection {
   readonly #socket: Socket;
   readonly #sources: Map<QubeName, Source>;
+  readonly #inAll: { held: number };
   readonly #handle: Handler;
   readonly #gone: () => void;
   #deadline: NodeJS.Timeout | null = null;
@@ -102,10 +105,17 @@ class Connection {
   #answered = false;
   #closed = false;
 
-  constructor(socket: Socket, sources: Map<QubeName, Source>, handle: Handler, gone: () => void) {
+  constructor(
+    socket: Socket,
+    sources: Map<QubeName, Source>,
+    inAll: { held: number },
+    handle: Handler,
+    gone: () => void,
+  ) {
     this.#tick = setTimeout(() => this.#onTick(), REFUSAL_TICK_MS);
     this.#socket = socket;
     this.#sources = sources;
+    this.#inAll = inAll;
     this.#handle = handle;
     this.#gone = gone;
     socket.on('data', (chunk) => this.#read(chunk));
@@ -176,8 +186,9 @@ class Connection {
       source = { held: 0, waiting: new Set() };
       this.#sources.set(name, source);
     }
-    if (source.held < MAX_CALLS_PER_SOURCE) {
+    if (source.held < MAX_CALLS_PER_SOURCE && this.#inAll.held < MAX_CALLS) {
       source.held += 1;
+      this.#inAll.held += 1;
       this.#place = 'held';
     } else {
       const isFull = source.waiting.size >= MAX_WAITING_PER_SOURCE;
@@ -200,15 +211,17 @@ class Connection {
     this.#place = 'none';
     if (!source) return;
     source.waiting.delete(this);
-    if (!held) return;
     const [next] = source.waiting;
-    if (next) {
+    if (held && next) {
       source.waiting.delete(next);
       next.#placeGiven();
       return;
     }
-    source.held -= 1;
-    if (source.held === 0) this.#sources.delete(this.#header.source);
+    if (held) {
+      source.held -= 1;
+      this.#inAll.held -= 1;
+    }
+    if (source.held === 0 && !next) this.#sources.delete(this.#header.source);
   }
 
   #dispatch(): void {

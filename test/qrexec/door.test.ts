@@ -9,6 +9,7 @@ import {
   type Door,
   LAST_FRAMES_MS,
   MAX_BODY_BYTES,
+  MAX_CALLS,
   MAX_CALLS_PER_SOURCE,
   MAX_CONNECTIONS,
   MAX_WAITING_PER_SOURCE,
@@ -176,6 +177,25 @@ test('a source holds as many calls as its limit; one more is refused at its tick
   calls.release(OK);
   expect(new Set(await Promise.all(pending))).toEqual(new Set(['{"ok":true}\n']));
   expect(await exchange(path, frame('qmcp.X', {}, { source: 'other' }))).toBe('{"ok":true}\n');
+});
+
+test('all sources together hold as many calls as the limit; one more is refused, and served once there is room', async () => {
+  const calls = holding();
+  const { door, path } = await openedDoor(calls.handle);
+  const sources = Array.from({ length: MAX_CALLS / MAX_CALLS_PER_SOURCE }, (_, index) => `ai-${index}`);
+  const pending = sources.flatMap((source) =>
+    Array.from({ length: MAX_CALLS_PER_SOURCE }, () => exchange(path, frame('qmcp.X', {}, { source }))),
+  );
+  await calls.reached(MAX_CALLS);
+  expect(await exchange(path, frame('qmcp.X', {}, { source: 'ai-other' }))).toBe(REFUSED);
+  expect(calls.arrived).toHaveLength(MAX_CALLS);
+  calls.release(OK);
+  expect(new Set(await Promise.all(pending))).toEqual(new Set(['{"ok":true}\n']));
+  while (door.calls() > 0) await new Promise((resolve) => setImmediate(resolve));
+  const again = exchange(path, frame('qmcp.X', {}, { source: 'ai-other' }));
+  await calls.reached(MAX_CALLS + 1);
+  calls.release(OK);
+  expect(await again).toBe('{"ok":true}\n');
 });
 
 test('replies that nobody takes up hold the places of their source, and so none of another', async () => {
