@@ -107,6 +107,7 @@ const main = async (): Promise<void> => {
     stopping: stopping.signal,
     report: (tool, end, said) => log.warn({ tool, end, said }, 'A tool of the platform did not do what it was asked.'),
   });
+  const acquaintance = new Acquaintance(flags.state, (sentence) => log.warn(sentence));
   const principals = new Principals({ registry, ledger, now });
   let onScreen: Shown | null = null;
   const broker = new Broker({
@@ -121,7 +122,7 @@ const main = async (): Promise<void> => {
     nonces: new Nonces(randomBytes, monotonicMs),
     restraint,
     restrained: (sentence, source) => log.warn({ source }, sentence),
-    acquaintance: new Acquaintance(flags.state, (sentence) => log.warn(sentence)),
+    acquaintance,
     onScreen: (shown) => {
       onScreen = shown;
     },
@@ -149,7 +150,15 @@ const main = async (): Promise<void> => {
   const control = openControl(
     controlOver({
       ...{ broker, restraint, journal, undo, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
-      ...{ confirmSocket, etc: flags.etc, pid: process.pid, startedMs, calls: door.calls, onScreen: () => onScreen },
+      ...{
+        acquaintance,
+        confirmSocket,
+        etc: flags.etc,
+        pid: process.pid,
+        startedMs,
+        calls: door.calls,
+        onScreen: () => onScreen,
+      },
     }),
     {
       version: packageJson.version,

@@ -6,7 +6,7 @@ import type { Digest, Nonce, QubeName } from '../names.ts';
 import type { Acquaintance } from './acquaintance.ts';
 import { askApprover } from './approver.ts';
 import type { Nonces } from './nonces.ts';
-import { kindOf, withHint } from './normal.ts';
+import { asMet, kindOf } from './normal.ts';
 import type { Question, View } from './question.ts';
 import { checkReceipt } from './receipt.ts';
 import type { Restraint } from './restraint.ts';
@@ -84,8 +84,7 @@ export const confirm = async (
 
   const nonce = nonces.issue(digest, timeLeft);
   const kind = kindOf(ofCall);
-  const hinted = parts.acquaintance?.isFirst(kind) ? withHint(view, kind) : view;
-  const shown = withFreeze(hinted, source, parts.restraint.takeUnasked(source));
+  const shown = withFreeze(asMet(view, ofCall, parts.acquaintance), source, parts.restraint.takeUnasked(source));
   const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view: shown };
   const withdrawal = new AbortController();
   const withdraw = (): void => withdrawal.abort();

@@ -1,5 +1,6 @@
 // What is normal, for each kind of question in one sentence of ours: shown when a caller has it asked for the first time, so
 // that a person who never saw one has something to hold it against.
+import type { Acquaintance } from './acquaintance.ts';
 import type { View } from './question.ts';
 
 /** What kind of question it is: what the operator learns to know, whichever qubes it is about. */
@@ -35,6 +36,12 @@ export const withHint = (view: View, { service, what }: Kind): View => {
   const normal = NORMAL.get(service)?.get(what);
   if (normal === undefined || view.lines.length > MAX_LINES_WITH_HINT) return view;
   return { ...view, lines: [...view.lines, `First time this agent asks this. Normal: ${normal}`] };
+};
+
+/** The view as it is asked of who is met like this: with the hint where it is the first question of its kind. */
+export const asMet = (view: View, asked: Asked, acquaintance: Acquaintance | undefined): View => {
+  const kind = kindOf(asked);
+  return acquaintance?.isFirst(kind) ? withHint(view, kind) : view;
 };
 
 const SET_PROPERTY = 'qmcp.SetPropertyAIManaged';

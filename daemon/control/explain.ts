@@ -4,6 +4,7 @@ import { tierOf } from '../authority/capabilities.ts';
 import { decide, decisive } from '../authority/decide.ts';
 import { isListed } from '../authority/guarded.ts';
 import { SERVICES as RULES } from '../authority/tables.ts';
+import { asMet } from '../confirm/normal.ts';
 import { readQube } from '../fleet/live.ts';
 import { isQubeName, type QubeName } from '../names.ts';
 import { type Caller, DEFAULT_PRINCIPAL } from '../principals/caller.ts';
@@ -95,7 +96,8 @@ const ofChange = async (
   }
   const { operation, verdict } = resolved;
   if (verdict.kind === 'allow') return { verdict: 'allow', rule: verdict.rule, action, qubes, reply: null };
-  const { lines, type_to_confirm } = await operation.describe();
+  const ofCall = { source: caller.source, principal: caller.principal, service: service.name, action, args: wish.args };
+  const { lines, type_to_confirm } = asMet(await operation.describe(), ofCall, parts.acquaintance);
   const unasked = whyUnasked(operation.obstacle, caller, parts);
   const reply = unasked === null ? null : (operation.obstacle ?? service.opaque);
   return {

@@ -1,5 +1,6 @@
 // What the operator's verbs work with: the same things that calls do.
 import type { Broker } from '../broker.ts';
+import type { Acquaintance } from '../confirm/acquaintance.ts';
 import type { Shown } from '../confirm/confirmer.ts';
 import type { Restraint } from '../confirm/restraint.ts';
 import type { FleetView } from '../fleet/view.ts';
@@ -18,6 +19,7 @@ export interface ControlParts {
   /** Calls that are held open. */
   readonly calls: () => number;
   readonly restraint: Restraint;
+  readonly acquaintance?: Acquaintance;
   readonly journal: Journal;
   readonly undo: UndoStore;
   readonly fleet: FleetView;
