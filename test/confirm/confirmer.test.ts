@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Acquaintance } from '../../daemon/confirm/acquaintance.ts';
 import { type ConfirmerParts, confirm, type Matter, MIN_QUESTION_MS } from '../../daemon/confirm/confirmer.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
 import { FIRST_REST_MS, Restraint } from '../../daemon/confirm/restraint.ts';
@@ -96,7 +97,7 @@ const place = async () => {
   const answer = (): JournalRecord | undefined => records.findLast(({ type }) => type === 'answer');
   return {
     ...{ dir, approver, clock, fleet, records, journal, told, onScreen, stopping, withdrawn, nonces, restraint },
-    ...{ parts, ask, tell, answer },
+    ...{ parts, matter, ask, tell, answer },
   };
 };
 type Place = Awaited<ReturnType<typeof place>>;
@@ -181,6 +182,55 @@ describe('a question', () => {
     expect(at.fleet.watchers.size).toBe(0);
     for (const { signal } of [at.stopping, at.withdrawn]) expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
+});
+
+test('nobody needs to see the screen, nor be able to take the question back', async () => {
+  const at = await place();
+  const { withdrawn: _, ...matter } = { ...at.matter() };
+  const { onScreen: __, ...parts } = at.parts;
+  at.approver.reflex = (asked) => asked.approve();
+  expect(await confirm(parts, matter)).toMatchObject({ kind: 'approved' });
+});
+
+test('who was answered, yes or no, is met, and who was not answered is not', async () => {
+  const at = await place();
+  const met: unknown[] = [];
+  const acquaintance = { isFirst: () => false, met: (kind: unknown) => met.push(kind) } as unknown as Acquaintance;
+  const answers: [(asked: Asked) => void, number][] = [
+    [(asked) => asked.approve(), 1],
+    [(asked) => asked.deny(), 2],
+    [(asked) => asked.answer(`${at.approver.signed(at.approver.statement(asked.question, 'timeout'))}\n`), 2],
+    [(asked) => asked.answer('{}\n'), 2],
+    [(asked) => asked.answer(''), 2],
+  ];
+  for (const [reflex, count] of answers) {
+    at.approver.reflex = reflex;
+    await at.ask({}, { acquaintance });
+    expect(met).toHaveLength(count);
+  }
+});
+
+test('a question that is over hears of no freeze any more', async () => {
+  const at = await place();
+  let listening = 0;
+  const restraint = Object.create(at.restraint, {
+    onFreeze: {
+      value: () => {
+        listening += 1;
+        return () => {
+          listening -= 1;
+        };
+      },
+    },
+  }) as Restraint;
+  const quiet = { ...at.parts, restraint };
+  Object.assign(restraint, { takeUnasked: () => 0, approved: () => {} });
+  at.approver.reflex = (asked) => {
+    expect(listening).toBe(1);
+    asked.approve();
+  };
+  await confirm(quiet, at.matter());
+  expect(listening).toBe(0);
 });
 
 describe('a yes', () => {
@@ -324,6 +374,27 @@ describe('an open question is withdrawn', () => {
     expect(at.answer()).toMatchObject({ answer: 'void', reason: 'withdrawn', receipt: null });
     expect([at.nonces.open, at.onScreen.at(-1)]).toEqual([0, null]);
   });
+
+  const takeBack: [string, (at: Place) => void, boolean][] = [
+    ['by the one who asks', (at) => at.withdrawn.abort(), true],
+    ['by a change of its qubes', (at) => at.tell('ai-work'), true],
+    ['by the loss of the event stream', (at) => at.tell(null), false],
+    ['by a freeze of its source', (at) => at.restraint.freeze(AGENT), false],
+  ];
+  test.each(takeBack)(
+    '%s, and that counts as a denial where the source can bring it about',
+    async (_, happen, counts) => {
+      const at = await place();
+      at.restraint.denied(AGENT);
+      at.restraint.denied(AGENT);
+      const { approval } = await raised(at);
+      happen(at);
+      await approval;
+      expect(at.restraint.mayAsk(AGENT)).toBe(!counts);
+      expect(at.told).toHaveLength(counts ? 1 : 0);
+      expect(at.restraint.frozen.length > 0).toBe(_ === 'by a freeze of its source');
+    },
+  );
 
   test('not when something is heard of another qube, or another source is frozen', async () => {
     const at = await place();
