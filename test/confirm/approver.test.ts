@@ -32,6 +32,11 @@ test('the line that comes back is given without its newline, and what follows it
   expect(await askApprover(path, question, 5_000, never)).toEqual({ line: 'first' });
 });
 
+test('a line may be empty', async () => {
+  const path = await dialog((socket) => socket.end('\nsecond\n'));
+  expect(await askApprover(path, question, 5_000, never)).toEqual({ line: '' });
+});
+
 test('a line may come in pieces', async () => {
   const path = await dialog((socket) => {
     socket.write('fir');

@@ -32,7 +32,20 @@ test('a frozen source stays frozen over a restart, and a thawed one stays thawed
   expect(readFileSync(join(state, 'frozen'), 'utf8')).toBe('mcp-control\n');
 });
 
+test('without a file nobody is frozen, and there is nothing to complain about', () => {
+  const { restraint: fresh } = restraint();
+  expect([fresh.isFrozen(AGENT), fresh.complaint, fresh.frozen]).toEqual([false, null, []]);
+});
+
+test('denials within the window add up, up to its last moment', () => {
+  const { restraint: mood, clock } = restraint();
+  mood.denied(AGENT);
+  clock.ms += DENIAL_WINDOW_MS - 1;
+  expect([mood.denied(AGENT), mood.denied(AGENT)]).toEqual([null, FIRST_REST_MS]);
+});
+
 test.each([
+  ['one line of two that is no name', (state: string) => writeFileSync(join(state, 'frozen'), 'mcp-other\na b\n')],
   ['a line that is no name', (state: string) => writeFileSync(join(state, 'frozen'), 'a b\n')],
   ['a directory in its place', (state: string) => mkdirSync(join(state, 'frozen'))],
 ])('with %s every source counts as frozen, and the complaint says what to do', (_, spoil) => {
