@@ -235,8 +235,11 @@ export class Watch {
       since = Math.min(since, row.asked);
       qubes[role] = { name, uuid: row.uuid, tags: tags.tags };
     }
-    // Names that a creation claims, and settings, are looked at a little before the qubes.
-    if (CREATES.has(want.service)) since = Math.max(deed.arrival, this.#lastAnswer(deed));
+    // Names that a creation claims, and settings, are looked at a little before the qubes; and of one that is in two roles only
+    // the second look is known.
+    const names = Object.values(want.roles);
+    const isTwice = new Set(names).size < names.length;
+    if (CREATES.has(want.service) || isTwice) since = Math.max(deed.arrival, this.#lastAnswer(deed));
     const wishes = this.#parts.settings.since(since);
     if (!wishes.some((each) => isWithinTier(want, qubes, each))) {
       this.wrong(`I1: ${about}: not within the tier of ${JSON.stringify(tagsIn(qubes))}`);
@@ -328,7 +331,8 @@ export class Watch {
   /** I8: no child runs on a network that is not an agents' one. */
   ranAs(uuid: string, name: string, netvm: string | null): void {
     const birth = this.born.get(uuid);
-    if (!birth || birth.isWhole) return;
+    // What could not be taken back stays as it is, tags and all (contract vector S72), and the operator was told to remove it.
+    if (!birth || birth.isWhole || this.#parts.record.named.has(uuid)) return;
     if (netvm !== null && Object.hasOwn(OPERATORS_QUBES, netvm)) {
       this.wrong(`I8: ${name} ran on ${netvm} before it was whole`);
     }
