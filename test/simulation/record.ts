@@ -99,6 +99,8 @@ export class DurableRecord {
       case 'outcome': {
         const intent = this.#currentOf(line.call);
         if (intent) this.open.delete(intent.seq);
+        // All there is of it where the journal was down when the step should have said so.
+        if (String(line.cause).endsWith('rollback failed')) this.leftUnnamed = true;
         return;
       }
       case 'finding': {
