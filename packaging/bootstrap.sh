@@ -248,7 +248,7 @@ case $command in
     ;;
   *)
     if [[ ! $command =~ ^[a-z]+$ ]] || [ ! -e "test/$command/main.ts" ]; then
-      stop "no command \"$command\". Say: npm run build|check|demo|test|simulate|bench|rpm|test:install"
+      stop "no command \"$command\". Say: npm run build|check|demo|test|bench|simulate|rpm|test:install"
     fi
     set_up
     exec node "test/$command/main.ts" "$@"

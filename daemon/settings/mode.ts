@@ -31,7 +31,8 @@ export function agreedMode(
   const policyMode = policy === null ? 'absent' : statedBy(policy.source);
   const asFile = { policyMode, tierDefault, complaints: [] };
   if (policy === null || policyMode === 'absent') return asFile;
-  if (policyMode === 'unknown') return { ...asFile, complaints: [unclear(policy, tierDefault)] };
+  // Unknown means no: what cannot be told could be the stricter mode.
+  if (policyMode === 'unknown') return { policyMode, tierDefault: 'ro', complaints: [unclear(policy, tierDefault)] };
   if (TIER_DEFAULT[policyMode] === tierDefault) return asFile;
   return { policyMode, tierDefault: 'ro', complaints: [disagreement(policy.path, policyMode)] };
 }
@@ -51,7 +52,7 @@ const unclear = ({ path, source }: PolicySource, tierDefault: 'full' | 'ro'): Co
   return {
     file: path,
     line: null,
-    sentence: `The policy's mode cannot be told: ${wrong}. The broker goes by tier-default alone (${tierDefault}). Run qmcpctl mode ${mode}, which writes both.`,
+    sentence: `The policy's mode cannot be told: ${wrong}. Until it can, managed qubes without a tier tag can only be read (ro). Run qmcpctl mode ${mode}, which writes both.`,
   };
 };
 

@@ -107,6 +107,8 @@ The question:
   Qube: AppVM, not running
   Its own data: 0 bytes used of 2.0 GiB
   It and all its files are destroyed at once. This cannot be undone.
+  First time this agent asks this. Normal: a qube that agents made and are done
+  with.
   To allow it, ai-full1 has to be typed.
 `);
     expect(JSON.parse((await run('explain', LIFECYCLE, request, '--json')).out)).toMatchObject({

@@ -84,19 +84,22 @@ describe('the two places', () => {
   });
 
   test.each([
-    ['full', 'full'],
-    [null, 'full'],
-    ['ro', 'ro'],
-  ])('leave it to tier-default (%s) where the policy cannot be told, which is said', (file, tier) => {
-    for (const policy of [text('nonsense'), { kind: 'unreadable', why: 'gives EACCES' } as const]) {
-      const settings = settingsOf(file, policy);
-      expect(settings).toMatchObject({ tierDefault: tier, policyMode: 'unknown' });
-      expect(complaints(settings)).toEqual([expect.stringContaining(`${PATH}: The policy's mode cannot be told: `)]);
-      const why = policy.kind === 'text' ? 'it is not one of the two lines that qmcpctl writes' : 'it gives EACCES';
-      expect(complaints(settings)[0]).toContain(`cannot be told: ${why}. The broker goes by`);
-      expect(complaints(settings)[0]).toContain(`Run qmcpctl mode ${tier === 'full' ? 'compat' : 'least-privilege'},`);
-    }
-  });
+    ['full', 'compat'],
+    [null, 'compat'],
+    ['ro', 'least-privilege'],
+  ])(
+    'mean the stricter, whatever tier-default says (%s), where the policy cannot be told, which is said',
+    (file, mode) => {
+      for (const policy of [text('nonsense'), { kind: 'unreadable', why: 'gives EACCES' } as const]) {
+        const settings = settingsOf(file, policy);
+        expect(settings).toMatchObject({ tierDefault: 'ro', policyMode: 'unknown' });
+        expect(complaints(settings)).toEqual([expect.stringContaining(`${PATH}: The policy's mode cannot be told: `)]);
+        const why = policy.kind === 'text' ? 'it is not one of the two lines that qmcpctl writes' : 'it gives EACCES';
+        expect(complaints(settings)[0]).toContain(`cannot be told: ${why}. Until it can, managed qubes`);
+        expect(complaints(settings)[0]).toContain(`Run qmcpctl mode ${mode},`);
+      }
+    },
+  );
 
   test('of an install without our policy mean what they always meant', () => {
     for (const file of ['full', 'ro', null]) {
@@ -128,6 +131,6 @@ test('a mode that is changed in one place only is seen by the next look, and tol
   expect(settings.current()).toMatchObject({ tierDefault: 'full', complaints: [] });
   fs.rmSync(policy);
   fs.mkdirSync(policy);
-  expect(settings.current()).toMatchObject({ tierDefault: 'full', policyMode: 'unknown' });
+  expect(settings.current()).toMatchObject({ tierDefault: 'ro', policyMode: 'unknown' });
   expect(told).toHaveLength(5);
 });
