@@ -43,11 +43,22 @@ afterAll(async () => {
 const onInside = async (...args: string[]): Promise<string> =>
   (await run('xdotool', args, { env: inside, timeout: 10_000 })).stdout.trim();
 
+/** The window of the question. A search dies of any other window that closes under its eyes, and is then made again. */
+const questionWindow = async (): Promise<string> => {
+  for (;;) {
+    try {
+      return await onInside('search', '--sync', '--onlyvisible', '--name', '^qmcp: your decision$');
+    } catch (error) {
+      if (!(error instanceof Error && error.message.includes('BadWindow'))) throw error;
+    }
+  }
+};
+
 /** A question on the inner display; its hands are on the outer one. */
 const shown = async (asked = question(START)) => {
   const open = dialog.ask(asked);
   onTestFinished(() => void open.socket.destroy());
-  const id = await onInside('search', '--sync', '--onlyvisible', '--name', '^qmcp: your decision$');
+  const id = await questionWindow();
   const shape = await onInside('getwindowgeometry', '--shell', id);
   const [width = 0, height = 0] = ['WIDTH', 'HEIGHT'].map((name) =>
     Number(new RegExp(`^${name}=(\\d+)$`, 'm').exec(shape)?.[1]),
