@@ -66,9 +66,11 @@ export class Broker {
 
   /** Answers one call. Never throws and never rejects: what nobody planned is a no (I7). */
   handle = (call: Call): Reply | Promise<Reply> => {
-    if (this.#parts.stopping.aborted) return NOT_FOUND;
+    const kind = SERVICES.get(call.service)?.kind ?? 'change';
+    // Until the end reads are answered, so that a restart costs nobody one.
+    if (this.#parts.stopping.aborted && kind === 'change') return NOT_FOUND;
     try {
-      const who = this.#parts.principals.admit(call, SERVICES.get(call.service)?.kind ?? 'change');
+      const who = this.#parts.principals.admit(call, kind);
       const reply = who instanceof Promise ? who.then((each) => this.#from(each, call)) : this.#from(who, call);
       return reply instanceof Promise ? reply.catch((error) => this.#unplanned(error, call.service)) : reply;
     } catch (error) {

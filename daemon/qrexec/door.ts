@@ -3,7 +3,8 @@
 // Limits (I9): 128 calls in all, 32 per source and 32 that wait for their place, 256 connections, 64 KiB of body, 5 s to send it.
 // Every refusal leaves on a tick counted from the arrival of its connection: the timer is armed before anything about
 // the call is known, so that when a refusal leaves says nothing about why (I6).
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { QubeName } from '../names.ts';
 import { type Body, type Header, MAX_HEADER_BYTES, parseBody, parseHeader } from './frame.ts';
 
@@ -41,21 +42,29 @@ export type Handler = (call: Call) => Reply | Promise<Reply>;
 
 export interface Door {
   readonly server: Server;
+  /** Takes up a connection, as the server does with each of its own; who answers its call is `handle` unless told. */
+  take(connection: Duplex, handle?: Handler): void;
   /** Calls that are being read, worked on or answered. */
   readonly calls: () => number;
   /** Takes no more connections and drops those whose frame stays incomplete; resolves when every call is answered. */
   close(): Promise<void>;
 }
 
-export const openDoor = (handle: Handler): Door => {
+/** `monotonicMs`: the clock of the ticks, in milliseconds; timers are those of the process. */
+export const openDoor = (handle: Handler, monotonicMs: () => number = () => performance.now()): Door => {
   const connections = new Set<Connection>();
   const sources = new Map<QubeName, Source>();
   const inAll = { held: 0 };
   let surplus = 0;
 
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  let emptied = (): void => {};
+  const take = (socket: Duplex, answers = handle): void => {
     if (connections.size < MAX_CONNECTIONS) {
-      const connection = new Connection(socket, sources, inAll, handle, () => connections.delete(connection));
+      const gone = (): void => {
+        connections.delete(connection);
+        if (connections.size === 0) emptied();
+      };
+      const connection = new Connection({ socket, sources, inAll, handle: answers, monotonicMs, gone });
       connections.add(connection);
     } else if (surplus < MAX_SURPLUS) {
       surplus += 1;
@@ -66,16 +75,23 @@ export const openDoor = (handle: Handler): Door => {
       socket.resume();
       write(socket, NOT_FOUND);
     } else socket.destroy();
-  });
+  };
+  const server = createServer({ allowHalfOpen: true }, (socket) => take(socket));
 
   return {
     server,
+    take,
     calls: () => connections.size,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const connection of connections) connection.hurry();
-      }),
+    close: async () => {
+      const isShut = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const connection of connections) connection.hurry();
+      await isShut;
+      // What a caller that hung up has under way is still work.
+      if (connections.size > 0)
+        await new Promise<void>((resolve) => {
+          emptied = resolve;
+        });
+    },
   };
 };
 
@@ -85,14 +101,24 @@ interface Source {
   readonly waiting: Set<Connection>;
 }
 
+interface ConnectionParts {
+  readonly socket: Duplex;
+  readonly sources: Map<QubeName, Source>;
+  readonly inAll: { held: number };
+  readonly handle: Handler;
+  readonly monotonicMs: () => number;
+  readonly gone: () => void;
+}
+
 class Connection {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #sources: Map<QubeName, Source>;
   readonly #inAll: { held: number };
   readonly #handle: Handler;
+  readonly #monotonicMs: () => number;
   readonly #gone: () => void;
   #deadline: NodeJS.Timeout | null = null;
-  readonly #arrival = performance.now();
+  readonly #arrival: number;
   readonly #tick: NodeJS.Timeout;
   #late = false;
   #chunks: Buffer[] = [];
@@ -105,14 +131,10 @@ class Connection {
   #answered = false;
   #closed = false;
 
-  constructor(
-    socket: Socket,
-    sources: Map<QubeName, Source>,
-    inAll: { held: number },
-    handle: Handler,
-    gone: () => void,
-  ) {
+  constructor({ socket, sources, inAll, handle, monotonicMs, gone }: ConnectionParts) {
     this.#tick = setTimeout(() => this.#onTick(), REFUSAL_TICK_MS);
+    this.#arrival = monotonicMs();
+    this.#monotonicMs = monotonicMs;
     this.#socket = socket;
     this.#sources = sources;
     this.#inAll = inAll;
@@ -237,7 +259,10 @@ class Connection {
     else if (!this.#late) this.#refusal = reply;
     // A decision that took longer, as one does that a person made, leaves on a later tick of the same clock.
     else
-      setTimeout(() => this.#finish(reply), REFUSAL_TICK_MS - ((performance.now() - this.#arrival) % REFUSAL_TICK_MS));
+      setTimeout(
+        () => this.#finish(reply),
+        REFUSAL_TICK_MS - ((this.#monotonicMs() - this.#arrival) % REFUSAL_TICK_MS),
+      );
   }
 
   #onTick(): void {
@@ -282,7 +307,7 @@ class Connection {
 }
 
 /** One line, then a full close: a mere half-close would leave the call open until the caller ends it. */
-const write = (socket: Socket, reply: Reply): void => {
+const write = (socket: Duplex, reply: Reply): void => {
   socket.end(lineOf(reply), () => socket.destroy());
   if (socket.writableLength === 0) return;
   const giveUp = setTimeout(() => socket.destroy(), SEND_DEADLINE_MS);

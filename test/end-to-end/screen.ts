@@ -21,6 +21,8 @@ const LOOK_AGAIN_MS = 40;
 /** An empty window with its frame has no more. */
 const FEW_COLOURS = 8;
 const PATIENCE_MS = 10_000;
+/** A property of the root window that only this file sets. */
+const PROBE = '_QMCP_PROBE';
 
 export class ScreenError extends Error {}
 
@@ -78,8 +80,20 @@ export class Screen {
       const { stdout } = await run('xprop', ['-root', '_NET_SUPPORTING_WM_CHECK'], { env: this.env });
       return stdout.includes('window id');
     });
-    const eyes = start('xprop', '-root', '-spy', '_NET_CLIENT_LIST', '_NET_ACTIVE_WINDOW');
-    createInterface({ input: eyes.stdout as NodeJS.ReadableStream }).on('line', (line) => this.#see(line));
+    const eyes = start('xprop', '-root', '-spy', '_NET_CLIENT_LIST', '_NET_ACTIVE_WINDOW', PROBE);
+    const seen = createInterface({ input: eyes.stdout as NodeJS.ReadableStream });
+    seen.on('line', (line) => this.#see(line));
+    // xprop prints what there is, and only then begins to listen: what changes in between it would never tell. So nothing is
+    // begun before it has told of a change.
+    let probes = 0;
+    seen.on('line', (line) => {
+      if (line.startsWith(PROBE)) probes += 1;
+    });
+    let value = 0;
+    await this.look('the eyes', async () => {
+      await run('xprop', ['-root', '-f', PROBE, '32c', '-set', PROBE, String(++value)], { env: this.env });
+      return probes > 1;
+    });
   }
 
   async stop(): Promise<void> {

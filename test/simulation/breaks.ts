@@ -2,6 +2,7 @@
 // it. What is broken is what the broker stands on and never its source.
 import { Nonces } from '../../daemon/confirm/nonces.ts';
 import { Restraint } from '../../daemon/confirm/restraint.ts';
+import { openDoor } from '../../daemon/qrexec/door.ts';
 import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
 import type { World } from '../qubesd/world.ts';
 import type { Ground } from './life.ts';
@@ -211,6 +212,22 @@ export const BREAKS: readonly Break[] = [
           return Buffer.from('default=False type=vm ai-router');
         return ground.call(request);
       },
+    }),
+  },
+  {
+    title: 'a late refusal leaves when it is decided',
+    invariant: /^I6: .* ticks after/,
+    of: (ground) => ({ ...ground, door: (handle) => openDoor(handle, () => 0) }),
+  },
+  {
+    title: 'calls are not counted at the door',
+    invariant: /^I9: \d+ calls .*are worked on/,
+    of: (ground) => ({
+      ...ground,
+      door: (handle, monotonicMs) => ({
+        ...openDoor(handle, monotonicMs),
+        take: (line, answers) => openDoor(handle, monotonicMs).take(line, answers),
+      }),
     }),
   },
 ];

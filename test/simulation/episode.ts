@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { verifyJournal } from '../../daemon/journal/verify.ts';
 import { isQubeName, type QubeName } from '../../daemon/names.ts';
+import { MAX_CALLS_PER_SOURCE } from '../../daemon/qrexec/door.ts';
 import { parseBody } from '../../daemon/qrexec/frame.ts';
 import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
 import type { Tools } from '../../daemon/qubesadmin/tool.ts';
@@ -14,6 +15,8 @@ import { callTo } from '../crash/world-admin.ts';
 import { isStateChanging } from '../qubesd/methods.ts';
 import { World } from '../qubesd/world.ts';
 import { OPERATOR, SimulatedApprover } from './approver.ts';
+import { behaviourOf } from './caller.ts';
+import { Callers } from './callers.ts';
 import { aCall, type SimulatedCall } from './calls.ts';
 import { Chance } from './chance.ts';
 import { Clock, idle } from './clock.ts';
@@ -101,7 +104,7 @@ class Episode {
   #lives = 0;
   #step = 0;
   #calls = 0;
-  #held = 0;
+  readonly #callers: Callers;
   #deedCount = 0;
   #plans: { readonly nonce: string; readonly source: string; readonly calls: unknown }[] = [];
   #isQubesdAway = false;
@@ -135,6 +138,13 @@ class Episode {
     this.#watch = new Watch({
       ...{ world: this.#world, record: this.#record, settings: this.#settings, now },
       ...{ frozen: this.#frozen, frozenChanged: this.#frozenChanged, step: () => this.#step },
+    });
+    this.#callers = new Callers({
+      monotonicMs: this.#clock.monotonicMs,
+      wait: (what, work) => this.#outside.wait(what, work),
+      wrong: this.#watch.wrong,
+      tell: this.#tell,
+      isStopping: () => this.#isStopping,
     });
     this.#approver = new SimulatedApprover({
       ...{ chance, now, after: this.#clock.after },
@@ -233,8 +243,8 @@ class Episode {
       mayAct &&
       this.#life &&
       !this.#isStopping &&
-      this.#held < MAX_HELD_CALLS &&
-      chance.is(held === 0 ? 0.9 : 0.06)
+      this.#callers.held < MAX_HELD_CALLS &&
+      chance.is(held > 0 ? 0.06 : this.#callers.held > 0 ? 0.4 : 0.9)
     )
       this.#call();
     else if (held > 0) {
@@ -255,13 +265,13 @@ class Episode {
     this.#faults = 0;
     if (!this.#sink && this.#life) this.#connect(this.#life.fleet);
     for (let turns = 0; turns < 20_000 && this.#isWell(); turns++) {
-      const isAtRest = this.#life && this.#held === 0 && this.#outside.held === 0;
+      const isAtRest = this.#life && this.#callers.held === 0 && this.#outside.held === 0;
       if (isAtRest) break;
       this.#outside.deadly = 0;
       await this.#turn(false);
     }
     if (this.#life && this.#isWell()) {
-      if (this.#held > 0) this.#watch.wrong(`${this.#held} calls are never answered`);
+      if (this.#callers.held > 0) this.#watch.wrong(`${this.#callers.held} calls are never answered`);
       await this.#throughHere(() => (this.#life as Life).journal.recover());
       this.#record.read();
       this.#watch.debris();
@@ -326,7 +336,7 @@ class Episode {
     this.#life = null;
     this.#isStarting = false;
     this.#isStopping = false;
-    this.#held = 0;
+    this.#callers.forget();
     this.#plans = [];
     for (const source of this.#frozenChanged.keys()) this.#frozenChanged.set(source, this.#step);
     this.#clock.forget();
@@ -552,26 +562,36 @@ class Episode {
     });
   }
 
-  #call(): void {
+  #call(call: SimulatedCall = aCall(this.#chance, this.#plans)): void {
     const life = this.#life as Life;
-    const call: SimulatedCall = aCall(this.#chance, this.#plans);
     const { source, service, argument, body } = call;
-    const parsed = parseBody(body);
-    const deed = this.#deedOf('call', source, service, parsed?.json, service === 'qmcp.Commit' ? argument : null);
+    const behaviour = behaviourOf(call, this.#chance);
+    const json = behaviour.body ? parseBody(behaviour.body)?.json : undefined;
+    const deed = this.#deedOf('call', source, service, json, service === 'qmcp.Commit' ? argument : null);
     this.#calls += 1;
-    this.#held += 1;
-    this.#tell(`call ${deed.number} ${source} ${service} ${argument} ${body.toString('latin1', 0, 200)}`);
-    const lives = this.#lives;
-    const over = (reply: Readonly<Record<string, unknown>>): void => {
-      if (lives !== this.#lives || this.#outside.isDead) return;
-      this.#held -= 1;
-      this.#tell(`reply ${deed.number} ${JSON.stringify(reply)}`);
-      this.#watch.replied(deed, reply);
-      if (service === 'qmcp.Prepare' && reply.ok) this.#prepared(String(reply.nonce), source, deed.request);
-    };
-    void this.#deeds.run(deed, async () => {
-      over({ ...(await life.handle({ service, argument, source: source as QubeName, body: parsed })) });
+    const said = body.toString('latin1', 0, 200);
+    this.#tell(`call ${deed.number} ${behaviour.manner} ${source} ${service} ${argument} ${said}`);
+    const [lives, outside] = [this.#lives, this.#outside];
+    this.#callers.call(life.door, {
+      ...{ deed, behaviour },
+      isCurrent: () => lives === this.#lives && !outside.isDead,
+      handle: (request) => this.#deeds.run(deed, () => life.handle(request)),
+      answered: (reply) => {
+        this.#tell(`reply ${deed.number} ${JSON.stringify(reply)}`);
+        // What comes during a stop is refused as if there were no such service.
+        if (this.#isStopping) deed.isTroubled = true;
+        this.#watch.replied(deed, { ...reply });
+        if (service === 'qmcp.Prepare' && reply.ok) this.#prepared(String(reply.nonce), source, deed.request);
+      },
     });
+  }
+
+  /** More calls of one source at once than may be. */
+  #burst(): void {
+    const { source } = aCall(this.#chance, this.#plans);
+    const count = this.#chance.pick([MAX_CALLS_PER_SOURCE, 2 * MAX_CALLS_PER_SOURCE, 3 * MAX_CALLS_PER_SOURCE]);
+    if (!this.#life || this.#isStopping) return;
+    for (let calls = 0; calls < count; calls++) this.#call({ ...aCall(this.#chance, this.#plans), source });
   }
 
   #prepared(nonce: string, source: string, request: unknown): void {
@@ -632,6 +652,9 @@ class Episode {
         return;
       case 'clock':
         this.#clock.set(chance.pick([-86_400_000, -3_600_000, -1_000, 1_000, 3_600_000, 100_000_000]));
+        return;
+      case 'burst':
+        this.#burst();
         return;
       case 'kill':
         this.#outside.kill();
@@ -854,6 +877,7 @@ const ACTS = {
   clock: 1,
   kill: 1,
   stop: 0.3,
+  burst: 0.3,
 } as const;
 
 const known = new Map<string, boolean>();

@@ -15,7 +15,7 @@ import { Ledger } from '../../daemon/principals/ledger.ts';
 import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
-import type { Call, Reply } from '../../daemon/qrexec/door.ts';
+import { type Call, type Door, openDoor, type Reply } from '../../daemon/qrexec/door.ts';
 import { adminOver } from '../../daemon/qubesadmin/admin.ts';
 import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
 import type { Tools } from '../../daemon/qubesadmin/tool.ts';
@@ -45,13 +45,16 @@ export interface Ground {
   readonly deed: (kind: Deed['kind']) => Deed;
   readonly nonces?: (randomBytes: (count: number) => Buffer, monotonicMs: () => number) => Nonces;
   readonly restraint?: (state: string, monotonicMs: () => number) => Restraint;
+  readonly door?: typeof openDoor;
   /** What becomes of a reply on its way to the caller. */
   readonly replies?: (reply: Reply, call: Call) => Reply;
 }
 
 export interface Life {
   readonly broker: Broker;
-  readonly handle: (call: Call) => Promise<Reply>;
+  readonly door: Door;
+  /** As the door's calls are answered. */
+  readonly handle: (call: Call) => Reply | Promise<Reply>;
   readonly fleet: FleetView;
   readonly journal: Journal;
   readonly undo: UndoStore;
@@ -113,19 +116,28 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
     after: (ms, work) => after(ms, () => deeds.run(ground.deed('reaper'), work)),
     failed: () => {},
   });
+  const handle = (call: Call): Reply | Promise<Reply> => {
+    const reply = broker.handle(call);
+    const leaving = (answer: Reply): Reply => ground.replies?.(answer, call) ?? answer;
+    return reply instanceof Promise ? reply.then(leaving) : leaving(reply);
+  };
+  const door = (ground.door ?? openDoor)(handle, monotonicMs);
   const operate = controlOver({
     ...{ broker, restraint, journal, undo, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
-    ...{ confirmSocket: '/run/confirm.sock', etc: '/etc', pid: 1, startedMs: 0, calls: () => 0, onScreen: () => null },
+    ...{
+      confirmSocket: '/run/confirm.sock',
+      etc: '/etc',
+      pid: 1,
+      startedMs: 0,
+      calls: door.calls,
+      onScreen: () => null,
+    },
   } satisfies ControlParts);
   return {
-    ...{ broker, fleet, journal, undo, restraint, operate },
-    handle: async (call) => {
-      const reply = await broker.handle(call);
-      return ground.replies?.(reply, call) ?? reply;
-    },
+    ...{ broker, door, handle, fleet, journal, undo, restraint, operate },
     stop: async () => {
       stopping.abort();
-      await atRest();
+      await Promise.all([door.close(), atRest()]);
       await ledger.close();
       journal.note({ type: 'stop', reason: 'SIGTERM' });
       await journal.close();
