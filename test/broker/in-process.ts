@@ -122,6 +122,11 @@ export class InProcess {
     return this.qubesd.world;
   }
 
+  /** As SIGTERM begins; `close` ends it. */
+  beginToStop(): void {
+    this.#stopping.abort();
+  }
+
   /** Resolves when the first try at the event stream is over. */
   ready(): Promise<void> {
     return this.#events.firstTry;

@@ -501,3 +501,21 @@ test('closing answers what is worked on and drops frames that are incomplete', a
   expect(await working).toBe('{"ok":true}\n');
   await closing;
 });
+
+test('closing waits for work whose caller hung up', async () => {
+  const calls = holding();
+  const { path, door } = await openedDoor(calls.handle);
+  const { socket, closed } = await held(path);
+  socket.end(frame('qmcp.X', {}));
+  await calls.reached(1);
+  socket.destroy();
+  await closed;
+  let isClosed = false;
+  const closing = door.close().then(() => {
+    isClosed = true;
+  });
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(isClosed).toBe(false);
+  calls.release(OK);
+  await closing;
+});
