@@ -14,9 +14,16 @@ import type { AdminCall } from './qubesadmin/client.ts';
 import type { Tools } from './qubesadmin/tool.ts';
 import { AdminError } from './qubesadmin/wire.ts';
 import { SERVICES } from './services/registry.ts';
-import type { Resolved } from './services/resolve.ts';
+import { look, type Resolved } from './services/resolve.ts';
 import { Serial } from './services/serial.ts';
-import { type Caller, type ChangeService, isRefusal, type ReadService, type Wish } from './services/service.ts';
+import {
+  type Caller,
+  type ChangeService,
+  isRefusal,
+  type Reading,
+  type ReadService,
+  type Wish,
+} from './services/service.ts';
 import type { SettingsReader } from './settings/open.ts';
 import { eventsDelivered, Walk } from './walk.ts';
 
@@ -85,11 +92,27 @@ export class Broker {
   }
 
   /** Why somebody is not taken for who they say is told to the journal alone (I6). */
-  #denied({ service: name, source }: Call, { principal, rule }: Denied): Reply {
+  async #denied({ service: name, source }: Call, { principal, rule, body }: Denied): Promise<Reply> {
     const ofCall = { call: ++this.#calls, source, principal, service: name, action: 'admit', qubes: [], args: {} };
     this.#parts.refusals.note({ ...ofCall, type: 'decision', verdict: 'refuse', rule });
     const service = SERVICES.get(name);
-    return service?.kind === 'change' ? service.opaque : NOT_FOUND;
+    if (!service) return NOT_FOUND;
+    const caller: Caller = { source, principal };
+    if (service.kind === 'read') return this.#inVain(service, body?.json, caller);
+    const settings = this.#parts.settings.current();
+    const wish = service.parse(body?.json, settings);
+    try {
+      if (!isRefusal(wish)) await look(wish, caller, this.#parts, settings);
+      return service.opaque;
+    } catch (error) {
+      if (error instanceof AdminError) return service.unavailable;
+      throw error;
+    }
+  }
+
+  /** I6: who is refused whatever they ask takes as long about it as who asks about a qube that is not there. */
+  async #inVain(service: ReadService, json: unknown, caller: Caller): Promise<Reply> {
+    return (await service.inVain?.(json, this.#reading(service, caller))) ?? NOT_FOUND;
   }
 
   #service({ service: name, body }: Call, caller: Caller): Reply | Promise<Reply> {
@@ -97,7 +120,8 @@ export class Broker {
     if (!service) return NOT_FOUND;
     if (body === null && service.malformed) return service.malformed;
     if (service.kind === 'change') return this.#change(service, body?.json, caller);
-    return this.#parts.restraint.isFrozen(caller.source) ? NOT_FOUND : this.#read(service, body?.json, caller);
+    if (this.#parts.restraint.isFrozen(caller.source)) return this.#inVain(service, body?.json, caller);
+    return service.answer(body?.json, this.#reading(service, caller));
   }
 
   /** Whose question is being asked, and who waits. */
@@ -109,9 +133,9 @@ export class Broker {
   housekeeping = <T>(names: readonly QubeName[], work: (call: number) => Promise<T>): Promise<T> =>
     this.#serial.run(names.map(keyOf), () => work(++this.#calls));
 
-  #read(service: ReadService, json: unknown, caller: Caller): Reply | Promise<Reply> {
+  #reading(service: ReadService, caller: Caller): Reading {
     const { fleet, admin, settings, now, stopping, notice } = this.#parts;
-    return service.answer(json, {
+    return {
       fleet: scopedTo(caller, fleet),
       whole: fleet,
       admin,
@@ -123,7 +147,7 @@ export class Broker {
       get settings() {
         return settings.current();
       },
-    });
+    };
   }
 
   async #change(service: ChangeService, json: unknown, caller: Caller): Promise<Reply> {

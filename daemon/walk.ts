@@ -6,7 +6,7 @@ import { UndoUnavailable } from './journal/undo-store.ts';
 import type { Nonce, QubeName } from './names.ts';
 import type { Reply } from './qrexec/door.ts';
 import { AdminError } from './qubesadmin/wire.ts';
-import { type Hands, type Refused, type Resolved, resolve, type StandIns } from './services/resolve.ts';
+import { type Hands, look, type Refused, type Resolved, resolve, type StandIns } from './services/resolve.ts';
 import type { Caller, ChangeService, Wish } from './services/service.ts';
 
 /** One call: the same request, resolved as often as the way needs it. */
@@ -46,12 +46,14 @@ export class Walk {
     standIns?: StandIns,
     tells: 'all' | 'refusals' = 'all',
   ): Promise<Resolved | Refused> {
-    const { settings, now, principals } = this.#parts;
-    if (this.#parts.restraint.isFrozen(this.#caller.source)) return this.#refused('frozen');
+    const { settings, now, principals, restraint } = this.#parts;
     // The operator may have taken something away since the call came in.
     const caller = principals.present(this.#caller);
-    if (caller === null) return this.#refused('principal-gone');
     try {
+      if (caller === null || restraint.isFrozen(this.#caller.source)) {
+        await look(this.wish, this.#caller, hands, settings.current());
+        return this.#refused(caller === null ? 'principal-gone' : 'frozen');
+      }
       const resolved = await resolve(this.service, this.wish, caller, hands, settings.current(), now(), standIns);
       if (resolved.kind === 'refused') this.#decided(resolved.qubes, 'refuse', resolved.rule);
       else if (tells === 'all') this.#decided(resolved.qubes, resolved.verdict.kind, resolved.verdict.rule);
@@ -86,12 +88,14 @@ export class Walk {
       return { kind: 'no' };
     }
     const deadline = this.#arrival + this.#parts.settings.current().consentTimeoutSeconds * 1000;
-    const names = qubes.map(({ name }) => name);
-    const revision = this.#parts.fleet.revision(names);
-    const view = await operation.describe();
-    // I5: of words that a change came between, some may be of before it. What changes from here on voids the question.
-    if (this.#parts.fleet.revision(names) !== revision) return { kind: 'no' };
-    return confirm(this.#parts, { source: this.#caller.source, ofCall: this.#ofCall(qubes), digest, view, deadline });
+    const ofCall = this.#ofCall(qubes);
+    return confirm(this.#parts, {
+      source: this.#caller.source,
+      ofCall,
+      digest,
+      words: () => operation.describe(),
+      deadline,
+    });
   }
 
   /** I1, I4: only after allow or a consumed nonce, with the intent on disk before and the outcome after. */

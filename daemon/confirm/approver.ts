@@ -1,5 +1,5 @@
 // The connection to the dialog: one question, one line back, within a deadline.
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import type { Question } from './question.ts';
 
 /** With its newline. */
@@ -9,36 +9,57 @@ const CONNECT_DEADLINE_MS = 2_000;
 
 export type Heard =
   | { readonly line: string }
-  | { readonly silence: 'no dialog' | 'no answer' | 'too long' | 'timeout' | 'withdrawn' };
+  | { readonly silence: 'no answer' | 'too long' | 'timeout' | 'withdrawn' };
+
+/** A dialog that is there, for one question. */
+export interface Approver {
+  /**
+   * Sends the question and waits for the one line, for `timeoutMs` milliseconds at most. Aborting `signal` withdraws the question:
+   * the connection closes and the window goes away. Never rejects.
+   */
+  ask(question: Question, timeoutMs: number, signal: AbortSignal): Promise<Heard>;
+  /** Without a question. */
+  leave(): void;
+}
 
 /**
- * Sends the question to the approver at `path` and waits for its one line, for `timeoutMs` milliseconds at most.
- * Aborting `signal` withdraws the question: the connection closes and the window goes away. Never rejects.
+ * Whoever answers at `path`, or null where nobody does. It starts up while the words are still being made, which is half of what a
+ * person would wait for. Never rejects.
  */
-export const askApprover = (path: string, question: Question, timeoutMs: number, signal: AbortSignal): Promise<Heard> =>
+export const reachApprover = (path: string): Promise<Approver | null> =>
+  new Promise((resolve) => {
+    const socket = createConnection({ path, allowHalfOpen: true });
+    const giveUp = (): void => {
+      clearTimeout(unreachable);
+      socket.destroy();
+      resolve(null);
+    };
+    const unreachable = setTimeout(giveUp, CONNECT_DEADLINE_MS);
+    socket.on('error', giveUp);
+    socket.on('connect', () => {
+      clearTimeout(unreachable);
+      resolve({ ask: (question, timeoutMs, signal) => ask(socket, question, timeoutMs, signal), leave: giveUp });
+    });
+  });
+
+const ask = (socket: Socket, question: Question, timeoutMs: number, signal: AbortSignal): Promise<Heard> =>
   new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let length = 0;
-    const socket = createConnection({ path, allowHalfOpen: true });
     const end = (heard: Heard): void => {
-      clearTimeout(unreachable);
       clearTimeout(expiry);
       signal.removeEventListener('abort', withdraw);
       socket.destroy();
       resolve(heard);
     };
     const withdraw = (): void => end({ silence: 'withdrawn' });
-    const unreachable = setTimeout(() => end({ silence: 'no dialog' }), CONNECT_DEADLINE_MS);
     const expiry = setTimeout(() => end({ silence: 'timeout' }), timeoutMs);
-    if (signal.aborted) {
-      withdraw();
+    if (signal.aborted || socket.destroyed) {
+      end({ silence: signal.aborted ? 'withdrawn' : 'no answer' });
       return;
     }
     signal.addEventListener('abort', withdraw);
-    socket.on('connect', () => {
-      clearTimeout(unreachable);
-      socket.write(`${JSON.stringify(question)}\n`);
-    });
+    socket.write(`${JSON.stringify(question)}\n`);
     socket.on('data', (chunk) => {
       const newline = chunk.indexOf(0x0a);
       const lineLength = length + (newline < 0 ? chunk.length : newline);
@@ -48,5 +69,5 @@ export const askApprover = (path: string, question: Question, timeoutMs: number,
       else if (newline >= 0) end({ line: Buffer.concat(chunks).toString('utf8', 0, lineLength) });
     });
     socket.on('end', () => end({ silence: 'no answer' }));
-    socket.on('error', () => end({ silence: length > 0 ? 'no answer' : 'no dialog' }));
+    socket.on('close', () => end({ silence: 'no answer' }));
   });

@@ -4,7 +4,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { Answer } from '../journal/record.ts';
 import type { Digest, Nonce, QubeName } from '../names.ts';
 import type { Acquaintance } from './acquaintance.ts';
-import { askApprover } from './approver.ts';
+import { type Approver, reachApprover } from './approver.ts';
 import type { Nonces } from './nonces.ts';
 import { asMet, kindOf } from './normal.ts';
 import type { Question, View } from './question.ts';
@@ -21,7 +21,8 @@ export interface Matter {
   readonly source: QubeName;
   readonly ofCall: OfCall;
   readonly digest: Digest;
-  readonly view: View;
+  /** What the window will say; asked for only where there is a dialog to show it. May reject with `AdminError`. */
+  readonly words: () => Promise<View>;
   /** By the monotonic clock, in milliseconds. */
   readonly deadline: number;
   /** Aborted when the one who asks takes the question back. */
@@ -53,8 +54,8 @@ export interface ConfirmerParts {
   readonly journal: Journal;
   readonly monotonicMs: () => number;
   readonly stopping: AbortSignal;
-  /** Sends a question and waits for the one line that answers it; over the socket unless told. */
-  readonly ask?: typeof askApprover;
+  /** Reaches the dialog; over the socket unless told. */
+  readonly reach?: typeof reachApprover;
   /** Whom the person knows by which questions; without it nobody is said to ask for the first time. */
   readonly acquaintance?: Acquaintance;
   /** Told of the question on the screen, and null when it is gone. */
@@ -65,23 +66,56 @@ const NO: Approval = { kind: 'no' };
 
 /**
  * Asks. Approved means: a valid receipt came in time, for this digest, for exactly the lines sent, and nothing was heard
- * to happen to the qubes while the question was open; `untouched` says whether that still holds. Never rejects for a
- * reason outside the broker.
+ * to happen to the qubes since their words were begun; `untouched` says whether that still holds. Never rejects for a
+ * reason outside the broker, but with the `AdminError` of the words.
  */
-export const confirm = async (
+export const confirm = async (parts: ConfirmerParts, matter: Matter): Promise<Approval> => {
+  const { ofCall, digest, words, deadline, withdrawn } = matter;
+  const key = parts.key();
+  const revision = parts.fleet.revision(namesOf(ofCall));
+  const mayAsk = (): boolean =>
+    deadline - parts.monotonicMs() >= MIN_QUESTION_MS && !parts.stopping.aborted && !withdrawn?.aborted;
+  // Without a key, without the event stream or without time there is no question to ask.
+  if (!key || revision === null || !mayAsk()) return NO;
+  const approver = await (parts.reach ?? reachApprover)(parts.socket);
+  if (!approver) {
+    const nonce = parts.nonces.issue(digest, 0);
+    parts.journal.note({ ...ofCall, type: 'answer', nonce, ...NOBODY_THERE });
+    parts.nonces.void(nonce);
+    return NO;
+  }
+  try {
+    const view = await words();
+    // I5: of words that a change came between, some may be of before it. What changes from here on voids the question.
+    if (parts.fleet.revision(namesOf(ofCall)) !== revision || !mayAsk()) return NO;
+    return await put(parts, matter, { approver, view, key, revision });
+  } finally {
+    approver.leave();
+  }
+};
+
+const NOBODY_THERE = { answer: 'unavailable', reason: 'no dialog', receipt: null, duration_ms: 0 } as const;
+
+const namesOf = ({ qubes }: OfCall): string[] => qubes.map(({ name }) => name);
+
+interface Put {
+  readonly approver: Approver;
+  readonly view: View;
+  readonly key: Uint8Array;
+  /** Of the qubes, before the words were made. */
+  readonly revision: string;
+}
+
+/** Puts the question to the one who is there, and takes the answer for what it is worth. */
+const put = async (
   parts: ConfirmerParts,
-  { source, ofCall, digest, view, deadline, withdrawn }: Matter,
+  { source, ofCall, digest, deadline, withdrawn }: Matter,
+  { approver, view, key, revision }: Put,
 ): Promise<Approval> => {
   const { fleet, journal, nonces } = parts;
-  const names = ofCall.qubes.map(({ name }) => name);
+  const names = namesOf(ofCall);
   const asked = parts.monotonicMs();
   const timeLeft = deadline - asked;
-  const key = parts.key();
-  const revision = fleet.revision(names);
-  // Without a key, without the event stream, without time or without a journal there is no question to ask.
-  if (!key || revision === null || timeLeft < MIN_QUESTION_MS || parts.stopping.aborted || withdrawn?.aborted)
-    return NO;
-
   const nonce = nonces.issue(digest, timeLeft);
   const kind = kindOf(ofCall);
   const shown = withFreeze(asMet(view, ofCall, parts.acquaintance), source, parts.restraint.takeUnasked(source));
@@ -112,7 +146,7 @@ export const confirm = async (
   try {
     await journal.append({ ...ofCall, type: 'question', nonce, digest });
     parts.onScreen?.({ ofCall, view: shown, asked, deadline });
-    const heard = await (parts.ask ?? askApprover)(parts.socket, question, timeLeft, withdrawal.signal);
+    const heard = await approver.ask(question, timeLeft, withdrawal.signal);
     if ('silence' in heard) {
       const { silence } = heard;
       // Else whoever asks could make the screen flicker without end: its own Cancel or change takes the window away.

@@ -70,7 +70,7 @@ export class Plans {
     const { fleet, call, randomBytes, monotonicMs, restraint } = this.#parts;
     const steps = parsePlan(json);
     if (isRefusal(steps)) return steps;
-    if (restraint.isFrozen(caller.source) || !this.#store.hasRoom(caller.source)) return NOT_FOUND;
+    if (!this.#store.hasRoom(caller.source)) return NOT_FOUND;
     // Each step is a call, and the first has been counted: else a plan would be a way around the quota.
     if (!(await this.#parts.principals.takeCalls(caller, steps.length - 1)))
       return this.#overQuota(steps.length, caller);
@@ -83,6 +83,8 @@ export class Plans {
     const rehearsed = await unlessAway(async () =>
       rehearse(stages, factsOf(await fleet.snapshot(), call), nonce, caller, this.#parts),
     );
+    // Only now, so that it takes a frozen source as long as others to be refused (I6).
+    if (restraint.isFrozen(caller.source)) return NOT_FOUND;
     // What happened to its qubes since would void it, had it been there already.
     if (!rehearsed || fleet.revision(names) !== revision || !this.#store.hasRoom(caller.source)) return NOT_FOUND;
     const { digest, born } = rehearsed;
@@ -188,7 +190,7 @@ export class Plans {
       source,
       ofCall: this.#ofPlan(plan, live),
       digest: live.digest,
-      view,
+      words: async () => view,
       deadline,
       withdrawn: plan.cancelled.signal,
     });

@@ -28,12 +28,16 @@ export interface Denied {
   readonly kind: 'denied';
   readonly rule: string;
   readonly principal: string;
+  /** What was asked for, where that is known; null where it is not, or is not JSON. */
+  readonly body: { readonly json: unknown } | null;
 }
 
 /** Who it was, where that is not known. */
 export const UNKNOWN_PRINCIPAL = 'unknown';
 
-const denied = (rule: string, principal = UNKNOWN_PRINCIPAL): Denied => ({ kind: 'denied', rule, principal });
+const denied = (rule: string, principal = UNKNOWN_PRINCIPAL, body: Denied['body'] = null): Denied => ({
+  ...{ kind: 'denied', rule, principal, body },
+});
 
 export interface PrincipalsParts {
   readonly registry: Registry;
@@ -107,7 +111,7 @@ export class Principals {
 
   #unsigned({ source, body }: Incoming, kind: 'read' | 'change'): Admitted | Denied | Promise<Admitted | Denied> {
     const unsigned = this.#registry.unsigned(source, kind);
-    if (unsigned === null) return denied('principal-unsigned');
+    if (unsigned === null) return denied('principal-unsigned', UNKNOWN_PRINCIPAL, body);
     if (unsigned.kind === 'default')
       return { kind: 'admitted', caller: { source, principal: DEFAULT_PRINCIPAL }, body };
     const { name, limits } = unsigned.of;
@@ -142,10 +146,11 @@ export class Principals {
     kind: 'read' | 'change',
     time: number | null,
   ): Admitted | Denied | Promise<Admitted | Denied> {
-    const { principal, limits } = admitted.caller;
+    const { body, caller } = admitted;
+    const { principal, limits } = caller;
     const now = this.#now();
     if (limits && limits.calls !== null) {
-      if (account.calls.count(now) >= limits.calls) return denied('principal-calls', principal);
+      if (account.calls.count(now) >= limits.calls) return denied('principal-calls', principal, body);
       account.calls.add(now);
       account.used();
     }
@@ -153,7 +158,7 @@ export class Principals {
     if (kind === 'read' && (time === null || account.covers(time))) return answer;
     return account
       .settled()
-      .then((isSettled) => (isSettled || kind === 'read' ? answer : denied('principal-ledger', principal)));
+      .then((isSettled) => (isSettled || kind === 'read' ? answer : denied('principal-ledger', principal, body)));
   }
 
   #keyOf(principal: Principal): KeyObject | null {
@@ -166,7 +171,9 @@ export class Principals {
 }
 
 const withRisk = (admitted: Admitted, kind: 'read' | 'change'): Admitted | Denied =>
-  kind === 'change' || mayRead(admitted.caller) ? admitted : denied('principal-risk', admitted.caller.principal);
+  kind === 'change' || mayRead(admitted.caller)
+    ? admitted
+    : denied('principal-risk', admitted.caller.principal, admitted.body);
 
 /** The request in the signed text, as the same text would be read as a body: nothing stands for `{}`. */
 const requestIn = (text: string): Admitted['body'] => {

@@ -50,25 +50,32 @@ const NONE: StandIns = { of: (uuid) => uuid, has: () => false };
 
 const DIGEST_CONTEXT = 'qmcp-operation-v1\0';
 
-/** Resolves and decides one wish by live facts, at `now` in milliseconds since 1970. Rejects with `AdminError` when qubesd cannot be asked. */
-export const resolve = async (
-  service: ChangeService,
+/** The qubes that a wish names, as they are now. */
+interface Looked {
+  /** What the arguments alone come to. */
+  readonly early: Refusal | null;
+  /** By role; without those that are not there. */
+  readonly qubes: Readonly<Record<string, Qube>>;
+  readonly named: readonly NamedQube[];
+  readonly isMissing: boolean;
+}
+
+/**
+ * The reads that come before any verdict, the same for each (I6): who is refused for what they are takes them in vain. Rejects
+ * with `AdminError` when qubesd cannot be asked.
+ */
+export const look = async (
   wish: Wish,
   caller: Caller,
-  { admin, fleet, tools }: Hands,
+  { admin, tools }: Hands,
   settings: Settings,
-  now: number,
-  standIns: StandIns = NONE,
-): Promise<Resolved | Refused> => {
-  const named: NamedQube[] = [];
-  const refused = (refusal: Refusal, rule: string): Refused => ({ kind: 'refused', refusal, rule, qubes: named });
-
+): Promise<Looked> => {
   // I6: whether a name is taken is told of such names only as the caller may claim; authority refuses the others below.
-  const early = mayClaim(wish, caller) ? await wish.before?.({ admin, tools, settings, caller }) : null;
-  if (early) return refused(early, 'argument');
-
+  const early = (mayClaim(wish, caller) && (await wish.before?.({ admin, tools, settings, caller }))) || null;
   const qubes: Record<string, Qube> = {};
+  const named: NamedQube[] = [];
   let isMissing = false;
+  if (early) return { early, qubes, named, isMissing };
   for (const [role, name] of Object.entries(wish.roles)) {
     const qube = await readQube(admin, name);
     // I6: the other roles are looked up all the same, as they are when this one is not managed.
@@ -77,6 +84,22 @@ export const resolve = async (
     qubes[role] = qube;
     named.push({ role, name: qube.name, uuid: qube.uuid });
   }
+  return { early, qubes, named, isMissing };
+};
+
+/** Resolves and decides one wish by live facts, at `now` in milliseconds since 1970. Rejects with `AdminError` when qubesd cannot be asked. */
+export const resolve = async (
+  service: ChangeService,
+  wish: Wish,
+  caller: Caller,
+  hands: Hands,
+  settings: Settings,
+  now: number,
+  standIns: StandIns = NONE,
+): Promise<Resolved | Refused> => {
+  const { early, qubes, named, isMissing } = await look(wish, caller, hands, settings);
+  const refused = (refusal: Refusal, rule: string): Refused => ({ kind: 'refused', refusal, rule, qubes: named });
+  if (early) return refused(early, 'argument');
   if (isMissing) return refused(service.opaque, 'missing');
 
   const decided = decide({
@@ -99,6 +122,7 @@ export const resolve = async (
   const verdict = principalVerdict(decided, caller, deed);
   if (verdict.kind === 'refuse') return refused(service.opaque, verdict.rule);
 
+  const { admin, fleet, tools } = hands;
   const operation = await wish.prepare({ admin, fleet, tools, settings, caller, now, qubes });
   if (isRefusal(operation)) return refused(operation, 'argument');
   return {

@@ -23,6 +23,8 @@ export interface ReadService {
   /** The reply to a body that is not JSON; null where the body is not looked at. */
   readonly malformed: Refusal | null;
   answer(json: unknown, reading: Reading): Reply | Promise<Reply>;
+  /** I6: for who is refused anyway, the reads that it takes to refuse, where there are any. Never answers. */
+  inVain?(json: unknown, reading: Reading): Promise<Reply>;
 }
 
 /** What a read may use. It changes nothing, and is served from the view where that is fresh. */

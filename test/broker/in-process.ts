@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { Broker } from '../../daemon/broker.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
@@ -35,6 +35,8 @@ export interface InProcessOptions {
   readonly fleet?: FleetSpec;
   /** Name to content below `<etc>`; null makes an entry that cannot be read. QUIET unless told. */
   readonly operatorFiles?: Readonly<Record<string, string | null>>;
+  /** Name to content below `<state>`. */
+  readonly stateFiles?: Readonly<Record<string, string>>;
   /** Whether a qubesd listens; true unless told. */
   readonly qubesd?: boolean;
   /** Wall clock, milliseconds since 1970. */
@@ -171,13 +173,15 @@ export class InProcess {
 
 /** A broker that is ready; the caller stops it. */
 export const openBroker = async (options: InProcessOptions = {}): Promise<InProcess> => {
-  const { fleet = FLEET_F0, operatorFiles = QUIET, now = Date.now } = options;
+  const { fleet = FLEET_F0, operatorFiles = QUIET, stateFiles = {}, now = Date.now } = options;
   const root = await mkdtemp(join(tmpdir(), 'qmcp-'));
   for (const name of ['etc', 'run', 'state', 'log', 'bin']) await mkdir(join(root, name));
   for (const [name, text] of Object.entries(operatorFiles)) {
     const path = join(root, 'etc', name);
+    await mkdir(dirname(path), { recursive: true });
     await (text === null ? mkdir(path) : writeFile(path, text));
   }
+  for (const [name, text] of Object.entries(stateFiles)) await writeFile(join(root, 'state', name), text);
   const qubesd = await startQubesd({ path: join(root, 'qubesd'), fleet });
   if (options.qubesd === false) await qubesd.stop();
   const settings = openSettings(join(root, 'etc'));

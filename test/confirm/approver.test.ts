@@ -4,11 +4,15 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { askApprover, MAX_ANSWER_BYTES } from '../../daemon/confirm/approver.ts';
+import { type Heard, MAX_ANSWER_BYTES, reachApprover } from '../../daemon/confirm/approver.ts';
 import type { Question } from '../../daemon/confirm/question.ts';
 
 const question = { v: 1, nonce: 'n', digest: 'd', expires_in: 1, view: { lines: ['a'] } } as unknown as Question;
 const never = new AbortController().signal;
+
+/** What is heard from who is reached at `path`; null where nobody is. */
+const askApprover = async (path: string, ...asked: [Question, number, AbortSignal]): Promise<Heard | null> =>
+  (await reachApprover(path))?.ask(...asked) ?? null;
 
 /** A dialog that does this with every connection once the question is there. */
 const dialog = async (answer: (socket: Socket) => void): Promise<string> => {
@@ -123,8 +127,45 @@ test('silence lasts as long as the question and no longer', async () => {
   expect(await askApprover(path, question, 50, never)).toEqual({ silence: 'timeout' });
 });
 
-test('where nobody listens there is no dialog', async () => {
-  expect(await askApprover('/nonexistent/confirm.sock', question, 5_000, never)).toEqual({ silence: 'no dialog' });
+test('where nobody listens nobody is reached', async () => {
+  expect(await reachApprover('/nonexistent/confirm.sock')).toBeNull();
+});
+
+test('who is left without a question was sent nothing, and sees the connection close', async () => {
+  let sent = '';
+  let gone = (): void => {};
+  const isGone = new Promise<void>((resolve) => {
+    gone = resolve;
+  });
+  const root = mkdtempSync(join(tmpdir(), 'approver-'));
+  const server = createServer((socket) => {
+    socket.on('data', (chunk) => {
+      sent += chunk;
+    });
+    socket.on('close', gone);
+  });
+  server.listen(join(root, 's'));
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    rmSync(root, { recursive: true });
+  });
+  (await reachApprover(join(root, 's')))?.leave();
+  await isGone;
+  expect(sent).toBe('');
+});
+
+test('who went while the words were being made has not answered', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'approver-'));
+  const server = createServer((socket) => socket.end('too soon'));
+  server.listen(join(root, 's'));
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    rmSync(root, { recursive: true });
+  });
+  const approver = await reachApprover(join(root, 's'));
+  expect(await approver?.ask(question, 5_000, never)).toEqual({ silence: 'no answer' });
 });
 
 test('withdrawing closes the connection, so that the window goes away', async () => {

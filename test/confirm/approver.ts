@@ -28,6 +28,8 @@ export class Approver {
   #server: Server | null = null;
   readonly #unclaimed: Asked[] = [];
   readonly #awaiting: ((asked: Asked) => void)[] = [];
+  readonly #deserters: (() => void)[] = [];
+  #deserted = 0;
   /** Answers every question at once where it is set. */
   reflex: ((asked: Asked) => void) | null = null;
 
@@ -45,6 +47,11 @@ export class Approver {
   next(): Promise<Asked> {
     const asked = this.#unclaimed.shift();
     return asked ? Promise.resolve(asked) : new Promise((resolve) => this.#awaiting.push(resolve));
+  }
+
+  /** Resolves when somebody came and went without a question. */
+  left(): Promise<void> {
+    return this.#deserted > 0 ? Promise.resolve() : new Promise((told) => this.#deserters.push(told));
   }
 
   statement(question: Question, verdict: string, changes: Record<string, unknown> = {}): string {
@@ -66,6 +73,9 @@ export class Approver {
       socket.on('close', () => {
         this.open -= 1;
         resolve();
+        if (text !== '') return;
+        this.#deserted += 1;
+        for (const told of this.#deserters.splice(0)) told();
       });
     });
     socket.on('error', () => {});

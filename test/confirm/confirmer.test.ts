@@ -8,11 +8,13 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Acquaintance } from '../../daemon/confirm/acquaintance.ts';
 import { type ConfirmerParts, confirm, type Matter, MIN_QUESTION_MS } from '../../daemon/confirm/confirmer.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
+import type { View } from '../../daemon/confirm/question.ts';
 import { FIRST_REST_MS, Restraint } from '../../daemon/confirm/restraint.ts';
 import type { FleetView } from '../../daemon/fleet/view.ts';
 import type { Journal } from '../../daemon/journal/journal.ts';
 import type { JournalRecord } from '../../daemon/journal/record.ts';
 import type { Digest, QubeName } from '../../daemon/names.ts';
+import { AdminError } from '../../daemon/qubesadmin/wire.ts';
 import { type Asked, startApprover } from './approver.ts';
 
 const AGENT = 'mcp-control' as QubeName;
@@ -28,7 +30,7 @@ const OF_CALL: Matter['ofCall'] = {
   qubes: [{ role: 'target', name: 'ai-work', uuid: 'u' }],
   args: { name: 'ai-work' },
 };
-const view = (): Matter['view'] => ({
+const view = (): View => ({
   lines: LINES,
   marks: [],
   type_to_confirm: 'ai-work' as QubeName,
@@ -84,7 +86,7 @@ const place = async () => {
     source: AGENT,
     ofCall: OF_CALL,
     digest: DIGEST,
-    view: view(),
+    words: async () => view(),
     deadline: clock.ms + 60_000,
     withdrawn: withdrawn.signal,
     ...changes,
@@ -310,10 +312,52 @@ describe('a no', () => {
     expect(at.restraint.denied(AGENT) !== null).toBe(answer === 'denied');
   });
 
-  test('where no dialog listens', async () => {
+  test('where no dialog listens, with no words made that nobody would see', async () => {
     const at = await place();
-    expect(await at.ask({}, { socket: join(at.dir, 'nobody') })).toEqual(NO);
+    const words = async (): Promise<View> => {
+      throw new Error('made');
+    };
+    expect(await at.ask({ words }, { socket: join(at.dir, 'nobody') })).toEqual(NO);
     expect(at.answer()).toMatchObject({ answer: 'unavailable', reason: 'no dialog', receipt: null });
+    expect(at.nonces.open).toBe(0);
+  });
+
+  test.each<[string, (at: Place) => void]>([
+    [
+      'its qube changed',
+      (at) => {
+        at.fleet.revision = 'r2';
+      },
+    ],
+    ['the broker was told to end', (at) => at.stopping.abort()],
+    ['it was taken back', (at) => at.withdrawn.abort()],
+    [
+      'its time went by',
+      (at) => {
+        at.clock.ms += 60_000 - MIN_QUESTION_MS + 1;
+      },
+    ],
+  ])('where %s while the words were made: nothing is shown, and who was reached is left', async (_, happens) => {
+    const at = await place();
+    const words = async (): Promise<View> => {
+      happens(at);
+      return view();
+    };
+    expect(await at.ask({ words })).toEqual(NO);
+    expect(at.records).toEqual([]);
+    expect(at.onScreen).toEqual([]);
+    await at.approver.left();
+    expect(at.approver.questions).toEqual([]);
+  });
+
+  test('where the words cannot be made is the failure of the words, and who was reached is left', async () => {
+    const at = await place();
+    const words = async (): Promise<View> => {
+      throw new AdminError('unreachable');
+    };
+    await expect(at.ask({ words })).rejects.toThrow(AdminError);
+    await at.approver.left();
+    expect(at.approver.questions).toEqual([]);
   });
 
   test('where the time is over', async () => {

@@ -153,12 +153,12 @@ describe('explain', () => {
     expect(explained.qubes[0]?.tags).toContain('ai-full');
     expect(qubesd.changes()).toEqual([]);
     expect(approver.questions).toEqual([]);
-    // That the key of the approver is new is a change of settings, which is journalled when it is seen.
+    // That the key of the approver is new is a change of settings, which is journalled when it is seen; the start may be late.
     expect(
       daemon
         .journal()
         .slice(before)
-        .filter(({ type }) => type !== 'settings'),
+        .filter(({ type }) => type !== 'settings' && type !== 'start'),
     ).toEqual([]);
 
     const reply = daemon.call(LIFECYCLE, { name: 'ai-full1', action: 'remove' });

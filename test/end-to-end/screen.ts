@@ -80,6 +80,10 @@ export class Screen {
       const { stdout } = await run('xprop', ['-root', '_NET_SUPPORTING_WM_CHECK'], { env: this.env });
       return stdout.includes('window id');
     });
+    let value = 0;
+    const probe = () => run('xprop', ['-root', '-f', PROBE, '32c', '-set', PROBE, String(++value)], { env: this.env });
+    // Of a property that was never set xprop would hear nothing.
+    await probe();
     const eyes = start('xprop', '-root', '-spy', '_NET_CLIENT_LIST', '_NET_ACTIVE_WINDOW', PROBE);
     const seen = createInterface({ input: eyes.stdout as NodeJS.ReadableStream });
     seen.on('line', (line) => this.#see(line));
@@ -89,9 +93,8 @@ export class Screen {
     seen.on('line', (line) => {
       if (line.startsWith(PROBE)) probes += 1;
     });
-    let value = 0;
     await this.look('the eyes', async () => {
-      await run('xprop', ['-root', '-f', PROBE, '32c', '-set', PROBE, String(++value)], { env: this.env });
+      await probe();
       return probes > 1;
     });
   }

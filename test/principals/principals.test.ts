@@ -84,6 +84,9 @@ class Place {
 
 const ruleOf = (answer: Admitted | Denied): string => (answer.kind === 'denied' ? answer.rule : 'admitted');
 
+/** What the signed calls ask for. */
+const ASKED = { json: { name: 'x' } };
+
 describe('where nobody is enrolled', () => {
   test('every body is the request of the default principal, at once and as it is', () => {
     const place = new Place({});
@@ -112,12 +115,17 @@ describe('an unsigned call', () => {
 
   test('is denied where nobody makes them', async () => {
     const place = new Place({ 'web.json': enrolled() });
-    expect(place.admit({ name: 'x' })).toEqual({ kind: 'denied', rule: 'principal-unsigned', principal: 'unknown' });
+    expect(place.admit({ name: 'x' })).toEqual({
+      ...{ kind: 'denied', rule: 'principal-unsigned', principal: 'unknown' },
+      body: { json: { name: 'x' } },
+    });
   });
 
   test('of a kind that its principal may not make is denied', () => {
     const place = new Place({ 'some.json': unsignedFile({ risks: ['change'] }) });
-    expect(place.admit({}, { kind: 'read' })).toEqual({ kind: 'denied', rule: 'principal-risk', principal: 'some' });
+    expect(place.admit({}, { kind: 'read' })).toEqual({
+      ...{ kind: 'denied', rule: 'principal-risk', principal: 'some', body: { json: {} } },
+    });
     expect(place.admit({}, { kind: 'change' })).toMatchObject({ kind: 'admitted' });
   });
 });
@@ -176,7 +184,7 @@ describe('a signed call', () => {
       'far.json': enrolled({ sources: ['mcp-other'] }),
       'some.json': unsignedFile(),
     });
-    expect(await place.admit(make(place))).toEqual({ kind: 'denied', rule, principal: 'unknown' });
+    expect(await place.admit(make(place))).toEqual({ kind: 'denied', rule, principal: 'unknown', body: null });
     expect(verify).toHaveBeenCalledTimes(checks);
     expect(place.writes).toBe(0);
   });
@@ -205,7 +213,7 @@ describe('a signed call', () => {
   test('of a kind that its principal may not make is denied, under its name', async () => {
     const place = new Place({ 'web.json': enrolled({ risks: ['change'] }) });
     const answer = await place.admit(place.signed(), { kind: 'read' });
-    expect(answer).toEqual({ kind: 'denied', rule: 'principal-risk', principal: 'web' });
+    expect(answer).toEqual({ ...{ kind: 'denied', rule: 'principal-risk', principal: 'web' }, body: ASKED });
   });
 
   test('has the same number as that of another principal without harm', async () => {
@@ -231,6 +239,7 @@ describe('a signed call', () => {
       kind: 'denied',
       rule: 'principal-ledger',
       principal: 'web',
+      body: ASKED,
     });
     place.failing = false;
     expect(ruleOf(await place.admit(place.signed(), { kind: 'change' }))).toBe('admitted');
@@ -254,6 +263,7 @@ describe('the quota of calls', () => {
         kind: 'denied',
         rule: 'principal-calls',
         principal: 'web',
+        body: ASKED,
       });
     }
     place.now += 61 * 60_000;

@@ -1,7 +1,7 @@
 // Somebody before the screen, and the dialog between: answers right, wrong, twice, late or never, as chance has it. Signs
 // with node:crypto, so that the broker's tweetnacl is held against another implementation.
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import type { askApprover, Heard } from '../../daemon/confirm/approver.ts';
+import type { Approver, Heard } from '../../daemon/confirm/approver.ts';
 import type { Question } from '../../daemon/confirm/question.ts';
 import type { Chance } from './chance.ts';
 
@@ -59,8 +59,16 @@ export class SimulatedApprover {
     this.#parts = parts;
   }
 
-  ask: typeof askApprover = (_path, question, timeoutMs, signal) =>
-    new Promise((resolve) => {
+  reach = async (): Promise<Approver | null> => {
+    const reaction = this.#parts.chance.weighted(REACTIONS);
+    const isThere = await this.#parts.wait('reach the dialog', () => reaction !== 'no dialog');
+    return isThere
+      ? { ask: (question, timeoutMs, signal) => this.#ask(reaction, question, timeoutMs, signal), leave: () => {} }
+      : null;
+  };
+
+  #ask(reaction: Reaction, question: Question, timeoutMs: number, signal: AbortSignal): Promise<Heard> {
+    return new Promise((resolve) => {
       const { chance, after, wait, shown, hidden } = this.#parts;
       this.questions += 1;
       shown(question);
@@ -80,7 +88,6 @@ export class SimulatedApprover {
         return;
       }
       signal.addEventListener('abort', withdraw);
-      const reaction = chance.weighted(REACTIONS);
       if (reaction === 'silence') return;
       // Thinks for a while, and sometimes for longer than there is time.
       const thinks = chance.is(0.03) ? timeoutMs + 1 : chance.below(Math.min(8_000, timeoutMs));
@@ -91,6 +98,7 @@ export class SimulatedApprover {
         });
       });
     });
+  }
 
   #answer(question: Question, reaction: Reaction): Heard {
     const { approves } = this.#parts;
@@ -123,8 +131,6 @@ export class SimulatedApprover {
         return this.#earlier === null ? { silence: 'no answer' } : { line: this.#earlier };
       case 'too long':
         return { silence: 'too long' };
-      case 'no dialog':
-        return { silence: 'no dialog' };
       default:
         return { silence: 'no answer' };
     }

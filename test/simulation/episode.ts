@@ -364,7 +364,7 @@ class Episode {
       settings: this.#settings,
       call: this.#adminOver(outside),
       tools: this.#toolsOver(outside),
-      ask: this.#approver.ask,
+      reach: this.#approver.reach,
       now: this.#clock.now,
       monotonicMs: this.#clock.monotonicMs,
       after: this.#clock.after,

@@ -1,7 +1,7 @@
 // One life of the broker: the real parts, wired as the daemon wires them (brokerd.ts), over a simulated outside.
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import { Broker } from '../../daemon/broker.ts';
-import type { askApprover } from '../../daemon/confirm/approver.ts';
+import type { reachApprover } from '../../daemon/confirm/approver.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
 import { Restraint } from '../../daemon/confirm/restraint.ts';
 import type { ControlParts } from '../../daemon/control/parts.ts';
@@ -31,7 +31,7 @@ export interface Ground {
   readonly settings: SettingsReader;
   readonly call: AdminCall;
   readonly tools: Tools;
-  readonly ask: typeof askApprover;
+  readonly reach: typeof reachApprover;
   readonly now: () => number;
   readonly monotonicMs: () => number;
   readonly after: (ms: number, run: () => void) => () => void;
@@ -89,7 +89,7 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
   const nonces = (ground.nonces ?? ((bytes, clock) => new Nonces(bytes, clock)))(randomBytes, monotonicMs);
   const broker = new Broker({
     ...{ call, admin, tools, fleet, settings, principals, journal, undo, nonces, restraint },
-    ...{ now, monotonicMs, randomBytes, unplanned, ask: ground.ask },
+    ...{ now, monotonicMs, randomBytes, unplanned, reach: ground.reach },
     restrained: () => {},
     socket: '/run/confirm.sock',
     key: () => settings.current().confirmKey,
