@@ -230,4 +230,9 @@ export const BREAKS: readonly Break[] = [
       }),
     }),
   },
+  {
+    title: 'what signed calls used is forgotten at a restart',
+    invariant: /^I1: .*(?:must not count|not what was asked for)/,
+    of: (ground) => ({ ...ground, ledger: { ...ground.ledger, read: () => null } }),
+  },
 ];

@@ -16,6 +16,7 @@ import type { Deed } from './watch.ts';
 interface Connected {
   readonly deed: Deed;
   readonly behaviour: Behaviour;
+  readonly json: unknown;
   readonly line: Line;
   /** Milliseconds, monotonic. */
   readonly arrival: number;
@@ -41,6 +42,8 @@ interface CallersParts {
 export interface Doing {
   readonly deed: Deed;
   readonly behaviour: Behaviour;
+  /** The JSON of the body that is sent. */
+  readonly sent: unknown;
   /** Whether the life that it called is still the one there is. */
   readonly isCurrent: () => boolean;
   readonly handle: (call: Call) => Reply | Promise<Reply>;
@@ -65,7 +68,7 @@ export class Callers {
     this.#all.clear();
   }
 
-  call(door: Door, { deed, behaviour, isCurrent, handle, answered }: Doing): void {
+  call(door: Door, { deed, behaviour, sent, isCurrent, handle, answered }: Doing): void {
     const { monotonicMs } = this.#parts;
     const hears = (): void => {
       caller.heard = { at: monotonicMs(), isFull: this.#isFull(caller) };
@@ -76,7 +79,7 @@ export class Callers {
     // A reply that nobody takes up ends in an error of the socket's, as it does on a real one.
     line.on('error', () => {});
     const caller: Connected = {
-      ...{ deed, behaviour, line, state: 'sending', answer: null, sent: 0, heard: null },
+      ...{ deed, behaviour, json: sent, line, state: 'sending', answer: null, sent: 0, heard: null },
       arrival: monotonicMs(),
     };
     this.#all.add(caller);
@@ -139,7 +142,7 @@ export class Callers {
     }
     // What came too late counts as none at all, and is not to be compared.
     if (call.body === null && this.#parts.monotonicMs() - caller.arrival >= SEND_DEADLINE_MS) deed.isTroubled = true;
-    else if (JSON.stringify(call.body?.json) !== JSON.stringify(deed.request))
+    else if (JSON.stringify(call.body?.json) !== JSON.stringify(caller.json))
       this.#parts.wrong(`call ${deed.number} comes out of the door as ${JSON.stringify(call.body)}`);
     const working = [...this.#all].filter(({ state }) => state === 'worked on');
     const ofSource = working.filter((each) => each.deed.source === deed.source).length;

@@ -27,20 +27,27 @@ import { Outside } from './outside.ts';
 import { DurableRecord } from './record.ts';
 import { type Wishes, wantOf } from './rules.ts';
 import { anotherWish, OPERATORS, OperatorFiles } from './settings.ts';
+import { enroll, Signers } from './signers.ts';
 import { Deed, Watch } from './watch.ts';
 
 export interface EpisodeOptions {
   readonly seed: string | number;
   readonly episode: number;
   readonly calls: number;
+  /** For so many hours of the simulated clock, at the pace of agents and people, instead of so many calls. */
+  readonly hours?: number;
   /** Puts something broken in the place of what the broker stands on. */
   readonly breaks?: (ground: Ground, episode: { readonly world: World }) => Ground;
+  /** Told now and then how many calls there were. */
+  readonly progress?: (calls: number) => void;
   /** Told of every step. */
   readonly trace?: (line: string) => void;
 }
 
 export interface Told {
   readonly calls: number;
+  /** By the simulated clock. */
+  readonly hours: number;
   readonly steps: number;
   readonly effects: number;
   readonly questions: number;
@@ -61,6 +68,13 @@ const MAX_HELD_CALLS = 24;
 /** More steps than this without a call being made are a standstill. */
 const PATIENCE = 200_000;
 const START_MS = 1_800_000_000_000;
+const CALLS_BETWEEN_NEWS = 100;
+const HOUR_MS = 3_600_000;
+/** Of a day: two busy agents call so often, in the mean, and so often something else happens. */
+const CALL_EACH_MS = 1_800;
+const ACT_EACH_MS = 300_000;
+/** What would make a day longer or shorter than it is. */
+const TIMELESS: ReadonlySet<string> = new Set(['time', 'clock']);
 
 export const runEpisode = async (options: EpisodeOptions): Promise<Told> => {
   const episode = new Episode(options);
@@ -79,6 +93,8 @@ interface Weather {
   readonly deadly: number;
   readonly reorders: boolean;
 }
+
+const A_DAY: Weather = { quick: 0.9, faults: 0.002, acts: 0, deadly: 0.000_001, reorders: false };
 
 class Episode {
   readonly #options: EpisodeOptions;
@@ -105,6 +121,8 @@ class Episode {
   #step = 0;
   #calls = 0;
   readonly #callers: Callers;
+  /** Where somebody is enrolled. */
+  readonly #signers: Signers | null;
   #deedCount = 0;
   #plans: { readonly nonce: string; readonly source: string; readonly calls: unknown }[] = [];
   #isQubesdAway = false;
@@ -124,13 +142,15 @@ class Episode {
     this.#disk = new Disk(chance);
     this.#calm = chance.pick(OPERATORS);
     this.#settings = new OperatorFiles(OPERATOR.text, this.#calm);
-    this.#weather = {
-      quick: chance.pick([0, 0.5, 0.8, 0.9, 0.95]),
-      faults: chance.pick([0, 0, 0.002, 0.01, 0.03]),
-      acts: chance.pick([0.005, 0.02, 0.05]),
-      deadly: chance.pick([0, 0, 0.0003, 0.001]),
-      reorders: chance.is(0.2),
-    };
+    this.#weather = options.hours
+      ? A_DAY
+      : {
+          quick: chance.pick([0, 0.5, 0.8, 0.9, 0.95]),
+          faults: chance.pick([0, 0, 0.002, 0.01, 0.03]),
+          acts: chance.pick([0.005, 0.02, 0.05]),
+          deadly: chance.pick([0, 0, 0.0003, 0.001]),
+          reorders: chance.is(0.2),
+        };
     this.#faults = this.#weather.faults;
     this.#outside = new Outside(chance, this.#weather.quick, this.#tell);
     this.#record = new DurableRecord(this.#disk, '/log/audit.jsonl', (sentence) => this.#watch.wrong(sentence));
@@ -172,6 +192,8 @@ class Episode {
       },
     });
     for (const name of ['etc', 'state']) mkdirSync(join(this.#root, name));
+    this.#signers = chance.is(0.3) ? new Signers(chance, this.#clock.now) : null;
+    if (this.#signers) enroll(join(this.#root, 'etc'));
     this.#world.subscribe((subject, event, details) => this.#happened(subject, event, details));
   }
 
@@ -192,7 +214,7 @@ class Episode {
     });
     try {
       let idleSteps = 0;
-      while (this.#calls < this.#options.calls && idleSteps < PATIENCE && this.#isWell()) {
+      while (this.#goesOn() && idleSteps < PATIENCE && this.#isWell()) {
         const before = this.#calls;
         await this.#turn(true);
         idleSteps = this.#calls === before ? idleSteps + 1 : 0;
@@ -204,6 +226,7 @@ class Episode {
     }
     const { violations, effects, compared } = this.#watch;
     return {
+      hours: this.#clock.monotonicMs() / HOUR_MS,
       ...{ calls: this.#calls, steps: this.#step, effects, compared, violations },
       questions: this.#approver.questions,
       lives: this.#lives,
@@ -214,6 +237,11 @@ class Episode {
     };
   }
 
+  #goesOn(): boolean {
+    const { calls, hours } = this.#options;
+    return hours === undefined ? this.#calls < calls : this.#clock.monotonicMs() < hours * HOUR_MS;
+  }
+
   #isWell(): boolean {
     return this.#watch.violations.length === 0;
   }
@@ -222,6 +250,7 @@ class Episode {
     this.#step += 1;
     if (this.#outside.isDead) await this.#died();
     else if (!this.#life && !this.#isStarting) this.#start();
+    else if (mayAct && this.#options.hours) this.#nextInDay();
     else this.#next(mayAct);
     await idle();
     if (this.#mayHaveFrozen) this.#lookAtFrozen();
@@ -255,6 +284,26 @@ class Episode {
       // Whoever waits for a person or an hour is not waited for each time.
       if (ms !== null && (ms < 2_000 || chance.is(0.3))) this.#clock.pass(ms);
     }
+  }
+
+  #callAt = 0;
+  #actAt = 0;
+
+  /** As in a day: what is under way goes on at once, and otherwise time passes until the next thing. */
+  #nextInDay(): void {
+    const { held } = this.#outside;
+    const now = this.#clock.monotonicMs();
+    const later = (meanMs: number): number => now - meanMs * Math.log(1 - this.#chance.fraction());
+    if (held > 0) {
+      this.#clock.pass(this.#chance.fraction());
+      if (!this.#outside.isDead) this.#outside.release();
+    } else if (now >= this.#callAt) {
+      this.#callAt = later(CALL_EACH_MS);
+      if (this.#life && !this.#isStopping && this.#callers.held < MAX_HELD_CALLS) this.#call();
+    } else if (now >= this.#actAt) {
+      this.#actAt = later(ACT_EACH_MS);
+      this.#act();
+    } else this.#clock.pass(Math.min(this.#clock.untilNext() ?? HOUR_MS, this.#callAt - now, this.#actAt - now));
   }
 
   /** Everything comes to rest, in good weather, and what is left is looked at. */
@@ -544,9 +593,14 @@ class Episode {
     request: unknown,
     plan: string | null = null,
     life = this.#lives,
+    by: Pick<Deed, 'ceiling' | 'signed'> = { ceiling: 'full', signed: 'no' },
   ): Deed {
     const calls =
-      plan === null ? [{ service, request }] : planned(this.#plans.find(({ nonce }) => nonce === plan)?.calls);
+      by.signed === 'bad'
+        ? []
+        : plan === null
+          ? [{ service, request }]
+          : planned(this.#plans.find(({ nonce }) => nonce === plan)?.calls);
     const wants = calls.flatMap((each) => wantOf(each.service, each.request) ?? []);
     this.#deedCount += 1;
     return new Deed({
@@ -559,21 +613,31 @@ class Episode {
       plan,
       arrival: this.#step,
       life,
+      ...by,
     });
   }
 
   #call(call: SimulatedCall = aCall(this.#chance, this.#plans)): void {
     const life = this.#life as Life;
-    const { source, service, argument, body } = call;
-    const behaviour = behaviourOf(call, this.#chance);
-    const json = behaviour.body ? parseBody(behaviour.body)?.json : undefined;
-    const deed = this.#deedOf('call', source, service, json, service === 'qmcp.Commit' ? argument : null);
+    const envelope = this.#signers && this.#chance.is(0.4) ? this.#signers.signed(call) : null;
+    const { source, service, argument, body } = envelope?.call ?? call;
+    const behaviour = behaviourOf({ source, service, argument, body }, this.#chance);
+    const sent = behaviour.body ? parseBody(behaviour.body)?.json : undefined;
+    // What does not arrive whole is no envelope, but an unsigned call that is broken.
+    const arrived = envelope && behaviour.body?.equals(body) ? envelope : null;
+    const json = arrived ? parseBody(arrived.body)?.json : sent;
+    const plan = service === 'qmcp.Commit' ? argument : null;
+    const deed = this.#deedOf('call', source, service, json, plan, this.#lives, {
+      ceiling: arrived?.ceiling ?? 'full',
+      signed: arrived ? (arrived.isGood ? 'good' : 'bad') : 'no',
+    });
     this.#calls += 1;
+    if (this.#calls % CALLS_BETWEEN_NEWS === 0) this.#options.progress?.(this.#calls);
     const said = body.toString('latin1', 0, 200);
     this.#tell(`call ${deed.number} ${behaviour.manner} ${source} ${service} ${argument} ${said}`);
     const [lives, outside] = [this.#lives, this.#outside];
     this.#callers.call(life.door, {
-      ...{ deed, behaviour },
+      ...{ deed, behaviour, sent },
       isCurrent: () => lives === this.#lives && !outside.isDead,
       handle: (request) => this.#deeds.run(deed, () => life.handle(request)),
       answered: (reply) => {
@@ -581,6 +645,7 @@ class Episode {
         // What comes during a stop is refused as if there were no such service.
         if (this.#isStopping) deed.isTroubled = true;
         this.#watch.replied(deed, { ...reply });
+        if (arrived && reply.ok) this.#signers?.wasAnswered(arrived);
         if (service === 'qmcp.Prepare' && reply.ok) this.#prepared(String(reply.nonce), source, deed.request);
       },
     });
@@ -604,6 +669,7 @@ class Episode {
     // What went wrong is mended sooner or later; a machine that stays broken is soon a dull one.
     const act = chance.is(0.3) ? (this.#mend() ?? chance.weighted(ACTS)) : chance.weighted(ACTS);
     if (act === 'kill' && this.#weather.deadly === 0) return;
+    if (this.#options.hours && TIMELESS.has(act)) return;
     this.#tell(`act ${act}`);
     const name = chance.pick(Object.keys(AGENTS_QUBES).filter((each) => each !== 'ai-t'));
     const present = this.#world.qubes.get(name);

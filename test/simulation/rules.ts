@@ -70,11 +70,19 @@ export interface Read {
   readonly tags: ReadonlySet<string>;
 }
 
-/** Whether anybody's yes at all could make this right: the umbrella and the tier of every qube in it. */
-export const isWithinTier = (want: Want, qubes: Readonly<Record<string, Read>>, wishes: Wishes): boolean => {
+/** Whether anybody's yes at all could make this right: the umbrella and the tier of every qube in it, up to the caller's ceiling. */
+export const isWithinTier = (
+  want: Want,
+  qubes: Readonly<Record<string, Read>>,
+  wishes: Wishes,
+  ceiling: Tier,
+): boolean => {
   const service = SERVICES[want.service];
   if (!service) return false;
-  const tiers = Object.keys(want.roles).map((role) => tierOf(qubes[role]?.tags ?? new Set(), wishes));
+  const tiers = Object.keys(want.roles).map((role) => {
+    const tier = tierOf(qubes[role]?.tags ?? new Set(), wishes);
+    return tier !== null && reaches(tier, ceiling) ? ceiling : tier;
+  });
   if (tiers.some((tier) => tier === null)) return false;
   const wrapper = tiers.every((tier) => reaches(tier, service.tier));
   const isDominated = want.service === 'qmcp.LifecycleAIManaged' && DOMINATED.has(want.action);

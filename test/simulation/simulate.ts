@@ -5,7 +5,7 @@ import { type EpisodeOptions, runEpisode, type Told } from './episode.ts';
 
 export const CALLS_PER_EPISODE = 500;
 
-export interface SimulationOptions extends Pick<EpisodeOptions, 'breaks' | 'trace'> {
+export interface SimulationOptions extends Pick<EpisodeOptions, 'breaks' | 'trace' | 'hours'> {
   readonly seed: string | number;
   /** How many calls in all. */
   readonly calls: number;
@@ -22,6 +22,7 @@ export interface Failed extends Told {
 
 export interface Sum {
   calls: number;
+  hours: number;
   steps: number;
   effects: number;
   questions: number;
@@ -32,7 +33,7 @@ export interface Sum {
 }
 
 const add = (sum: Sum, told: Told, episode: number): void => {
-  for (const key of ['calls', 'steps', 'effects', 'questions', 'compared', 'lives', 'records'] as const)
+  for (const key of ['calls', 'hours', 'steps', 'effects', 'questions', 'compared', 'lives', 'records'] as const)
     sum[key] += told[key];
   if (told.violations.length > 0 && (sum.failed === null || episode < sum.failed.episode))
     sum.failed = { ...told, episode };
@@ -40,6 +41,7 @@ const add = (sum: Sum, told: Told, episode: number): void => {
 
 const nothing = (): Sum => ({
   calls: 0,
+  hours: 0,
   steps: 0,
   effects: 0,
   questions: 0,
@@ -50,7 +52,7 @@ const nothing = (): Sum => ({
 });
 
 export const simulate = async (options: SimulationOptions): Promise<Sum> => {
-  const { seed, calls, first = 0, workers = 0, breaks, trace, progress } = options;
+  const { seed, calls, hours, first = 0, workers = 0, breaks, trace, progress } = options;
   const episodes = Math.ceil(calls / CALLS_PER_EPISODE);
   const sum = nothing();
   let next = first;
@@ -63,6 +65,8 @@ export const simulate = async (options: SimulationOptions): Promise<Sum> => {
           seed,
           episode: next,
           calls: CALLS_PER_EPISODE,
+          ...(hours !== undefined && { hours }),
+          ...(progress && { progress: (calls: number) => progress(sum.calls + calls) }),
           ...(breaks && { breaks }),
           ...(trace && { trace }),
         }),
@@ -91,13 +95,17 @@ export const simulate = async (options: SimulationOptions): Promise<Sum> => {
 };
 
 /** What to say of a failure: how to see it again, and what came before it. */
-export const failureText = (seed: string | number, { episode, violations, at, last }: Failed): string =>
+export const failureText = (
+  seed: string | number,
+  { episode, violations, at, last }: Failed,
+  hours?: string | undefined,
+): string =>
   [
     `Broken in episode ${episode}, step ${at?.step}, call ${at?.call}:`,
     ...violations.map((violation) => `  ${violation}`),
     'The last steps:',
     ...last.slice(-60).map((line) => `  ${line}`),
-    `Again: npm run simulate -- --seed ${seed} --episode ${episode} --trace`,
+    `Again: npm run simulate -- --seed ${seed} ${hours === undefined ? '' : `--hours ${hours} `}--episode ${episode} --trace`,
     '',
   ].join('\n');
 

@@ -11,6 +11,7 @@ import {
   isPartOf,
   isWithinTier,
   type Read,
+  type Tier,
   TOMBSTONE,
   VOCABULARY,
   type Want,
@@ -30,6 +31,10 @@ export class Deed {
   readonly plan: string | null;
   readonly arrival: number;
   readonly life: number;
+  /** As far as its caller may go at the most. */
+  readonly ceiling: Tier;
+  /** Whether it is signed; `bad` where it only looks so, and must come to nothing. */
+  readonly signed: 'no' | 'good' | 'bad';
   /** Name -> what it was told of it, and in which step that was asked. */
   readonly rows = new Map<string, { readonly uuid: string; readonly asked: number }>();
   readonly tags = new Map<string, { readonly tags: ReadonlySet<string>; readonly asked: number }>();
@@ -44,7 +49,20 @@ export class Deed {
   effects = 0;
 
   constructor(
-    about: Pick<Deed, 'number' | 'kind' | 'source' | 'service' | 'request' | 'wants' | 'plan' | 'arrival' | 'life'>,
+    about: Pick<
+      Deed,
+      | 'number'
+      | 'kind'
+      | 'source'
+      | 'service'
+      | 'request'
+      | 'wants'
+      | 'plan'
+      | 'arrival'
+      | 'life'
+      | 'ceiling'
+      | 'signed'
+    >,
   ) {
     this.number = about.number;
     this.kind = about.kind;
@@ -55,6 +73,8 @@ export class Deed {
     this.plan = about.plan;
     this.arrival = about.arrival;
     this.life = about.life;
+    this.ceiling = about.ceiling;
+    this.signed = about.signed;
   }
 }
 
@@ -241,7 +261,7 @@ export class Watch {
     const isTwice = new Set(names).size < names.length;
     if (CREATES.has(want.service) || isTwice) since = Math.max(deed.arrival, this.#lastAnswer(deed));
     const wishes = this.#parts.settings.since(since);
-    if (!wishes.some((each) => isWithinTier(want, qubes, each))) {
+    if (!wishes.some((each) => isWithinTier(want, qubes, each, deed.ceiling))) {
       this.wrong(`I1: ${about}: not within the tier of ${JSON.stringify(tagsIn(qubes))}`);
     }
     if (this.#isFrozenSince(deed, since)) this.wrong(`I1: ${about}: its source is frozen`);
@@ -375,6 +395,8 @@ export class Watch {
     if (leak !== undefined && !JSON.stringify(deed.request ?? null).includes(leak)) {
       this.wrong(`I6: the reply to call ${deed.number} (${deed.service}) names ${leak}: ${text}`);
     }
+    if (reply.ok && deed.signed === 'bad')
+      this.wrong(`I1: call ${deed.number}, whose envelope must not count, got ${text}`);
     if (reply.ok && this.#isFrozenSince(deed, deed.arrival)) {
       this.wrong(`I1: call ${deed.number} of the frozen ${deed.source} was answered ${text}`);
     }
@@ -411,6 +433,8 @@ export class Watch {
       this.wrong(`I1: call ${deed.number} (${deed.service}) was answered ${text} although ${reason}`);
       return;
     }
+    // A signed call is also refused where its number cannot be written down, whatever it says.
+    if (deed.signed !== 'no') return;
     const key = `${deed.service} ${this.#withoutNames(deed)}`;
     // Who is frozen learns nothing of what is there, taken names included; who is not is told of those (contract 1.5).
     if (reason === 'frozen' && key.endsWith(TAKEN)) return;
@@ -454,7 +478,7 @@ export class Watch {
     if (qubes.some(([, qube]) => !qube)) return 'missing';
     if (qubes.some(([, qube]) => !qube?.tags.has('ai-managed'))) return 'unmanaged';
     const reads = Object.fromEntries(qubes.flatMap(([role, qube]) => (qube ? [[role, qube]] : [])));
-    if (!isWithinTier(want, reads, settings.wishes)) return 'under tier';
+    if (!isWithinTier(want, reads, settings.wishes, deed.ceiling)) return 'under tier';
     return deed.isAsked && deed.approvals.size === 0 ? 'denied' : null;
   }
 
