@@ -9,7 +9,7 @@ import { shownDigest, signedAnswer } from '../../dialog/statement.ts';
 import { type Key, typedWith } from './keys.ts';
 import { type Room, type Sheet, sheetOf, wordToAllow, wordToFreeze } from './sheet.ts';
 
-/** The broker writes its question at once. */
+/** The broker makes its words while it is waited for; whoever connects and stays silent holds nothing for long. */
 const QUESTION_MS = 5_000;
 /** Time for the answer to leave. */
 const FAREWELL_MS = 1_000;
