@@ -58,7 +58,7 @@ const stepPieces = ({ step, view }: StepView): Piece[] => {
   let piece: Piece = { text: `Step ${step}: `, marks: [] };
   for (const [index, fact] of facts.entries()) {
     const joint = index === 0 ? '' : /[.:]$/.test(piece.text) ? ' ' : '; ';
-    if (index > 0 && piece.text.length + joint.length + fact.text.length > MAX_LINE_LENGTH) {
+    if (piece.text.length + joint.length + fact.text.length > MAX_LINE_LENGTH) {
       pieces.push(piece);
       piece = joined({ text: `Step ${step}, more: `, marks: [] }, '', fact);
     } else piece = joined(piece, joint, fact);

@@ -37,6 +37,22 @@ test('every named qube of every step is there and marked where it stands', async
   expect(marked).toEqual(['mcp-control', ...steps.map(({ step }) => `ai-${step}`)]);
 });
 
+test('a plan of harmless steps says so, and wants no name typed', async () => {
+  const shown = await view([start(1), start(2)]);
+  expect(shown?.lines[0]).toBe('Run a plan of 2 steps, none of them destructive');
+  expect(shown).toMatchObject({ risk: 'change', type_to_confirm: null });
+});
+
+test('a plan may be one step', async () => {
+  expect((await view([remove(1)]))?.lines[0]).toBe('Run a plan of 1 step, 1 of them destructive');
+});
+
+test('what a step says is divided by a semicolon, but where a sentence or a colon ends', async () => {
+  const facts = ['Then:', 'this.', 'And that.', 'So'].map((fact) => [fact]);
+  const shown = await view([{ step: 1, view: viewOf('change', null, [['Do ', name('ai-1')], ...facts]) }]);
+  expect(shown?.lines).toContain('Step 1: Do ai-1 (gray); Then: this. And that. So');
+});
+
 test('steps that only read are counted', async () => {
   expect((await view([start(2)], 3))?.lines).toContain('Steps that only read, and were answered already: 2');
 });
@@ -46,6 +62,14 @@ test('what a step says goes into as many lines as it needs, and none is cut', as
   const shown = (await view([{ step: 1, view: viewOf('change', null, [['Do ', name('ai-1')], ...facts]) }])) as View;
   expect(shown.lines.every((line) => line.length <= MAX_LINE_LENGTH)).toBe(true);
   for (let fact = 0; fact < 5; fact++) expect(shown.lines.join('\n')).toContain(`Fact ${fact}: ${'x'.repeat(100)}`);
+});
+
+test('a line of a step is filled to its end', async () => {
+  const room = MAX_LINE_LENGTH - 'Step 1: Do that; '.length;
+  const linesOf = async (length: number) =>
+    (await view([{ step: 1, view: viewOf('change', null, [['Do that'], ['x'.repeat(length)]]) }]))?.lines;
+  expect(await linesOf(room)).toContain(`Step 1: Do that; ${'x'.repeat(room)}`);
+  expect(await linesOf(room + 1)).toContain(`Step 1, more: ${'x'.repeat(room + 1)}`);
 });
 
 test('a plan that does not fit is no question: too many lines, or one that is too long', async () => {

@@ -62,7 +62,10 @@ describe('from the view come', () => {
     const { admin, asked } = place();
     expect(await admin.row('ghost' as QubeName)).toBeNull();
     expect(await admin.rowOf(uuid(9))).toBeNull();
-    await expect(admin.tags({ name: 'ghost' as QubeName })).rejects.toMatchObject({ type: 'QubesVMNotFoundError' });
+    await expect(admin.tags({ name: 'ghost' as QubeName })).rejects.toMatchObject({
+      kind: 'exception',
+      type: 'QubesVMNotFoundError',
+    });
     expect(asked).toEqual([]);
   });
 
