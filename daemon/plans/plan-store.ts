@@ -1,6 +1,6 @@
 // The plans there are: each belongs to who prepared it, is open for ten minutes, and is committed once. In memory only,
 // so a restart voids all of them (I3); bounded, so that nobody can fill it.
-import type { Digest, Nonce, QubeName, Uuid } from '../names.ts';
+import type { Digest, Nonce, QubeName } from '../names.ts';
 import type { Reply } from '../qrexec/door.ts';
 import type { Caller } from '../services/service.ts';
 import type { Stage } from './rehearse.ts';
@@ -22,7 +22,6 @@ export interface Plan {
   readonly caller: Caller;
   readonly stages: readonly Stage[];
   readonly digest: Digest;
-  readonly born: ReadonlyMap<QubeName, Uuid>;
   /** Every name that the plan means, of qubes that are and that would be. */
   readonly names: readonly string[];
   state: PlanState;

@@ -87,7 +87,7 @@ export class Plans {
     if (restraint.isFrozen(caller.source)) return NOT_FOUND;
     // What happened to its qubes since would void it, had it been there already.
     if (!rehearsed || fleet.revision(names) !== revision || !this.#store.hasRoom(caller.source)) return NOT_FOUND;
-    const { digest, born } = rehearsed;
+    const { digest } = rehearsed;
     const until = monotonicMs() + OPEN_MS;
     const ended = Promise.resolve();
     this.#store.add({
@@ -96,7 +96,6 @@ export class Plans {
       caller,
       stages,
       digest,
-      born,
       names,
       state: 'prepared',
       results: [],
@@ -234,14 +233,12 @@ export class Plans {
     const { journal, monotonicMs } = this.#parts;
     const began = monotonicMs();
     plan.state = 'running';
-    const changes = new Map(rehearsed.resolved.map(({ step, resolved }) => [step, resolved.digest]));
     let isWhole = true;
     for (const [index, stage] of plan.stages.entries()) {
-      const expected = changes.get(index + 1);
       if (plan.cancelled.signal.aborted || this.#parts.stopping.aborted) isWhole = false;
       else if (stage.kind === 'read') plan.results.push(stage.reply ?? NOT_FOUND);
       else {
-        const reply = await this.#step(plan, stage.walk, expected, isApproved);
+        const reply = await this.#step(plan, index + 1, stage.walk, rehearsed, isApproved);
         plan.results.push(reply);
         isWhole = reply.ok;
       }
@@ -259,11 +256,12 @@ export class Plans {
   }
 
   /** One step for real: it must be what was rehearsed, with the qubes that exist now in place of their stand-ins. */
-  async #step(plan: Plan, walk: Walk, expected: string | undefined, isApproved: boolean): Promise<Reply> {
+  async #step(plan: Plan, step: number, walk: Walk, rehearsed: Rehearsed, isApproved: boolean): Promise<Reply> {
+    const expected = rehearsed.resolved.find((each) => each.step === step)?.resolved.digest;
     const until = this.#parts.monotonicMs() + SETTLE_MS;
     const isUnsettled = setsGoing(plan.stages, walk);
     for (;;) {
-      const resolved = await unlessAway(async () => walk.resolve(this.#parts, await this.#standIns(plan)));
+      const resolved = await unlessAway(async () => walk.resolve(this.#parts, await this.#standIns(rehearsed)));
       if (resolved?.kind === 'resolved' && resolved.digest === expected) {
         // I1: the operator may have begun to want a question for it since the plan began without one.
         return isApproved || resolved.verdict.kind === 'allow' ? walk.carryOut(resolved, null) : walk.service.opaque;
@@ -278,11 +276,13 @@ export class Plans {
     }
   }
 
-  async #standIns({ born }: Plan): Promise<StandIns> {
+  async #standIns({ born, qubes }: Rehearsed): Promise<StandIns> {
+    // Of a name that a step frees and another takes, the qube that was there before is no stand-in's.
+    const before = new Set<string>(qubes.map(({ uuid }) => uuid));
     const real = new Map<Uuid, Uuid>();
     for (const [name, standIn] of born) {
       const row = await this.#parts.admin.row(name);
-      if (row) real.set(row.uuid, standIn);
+      if (row && !before.has(row.uuid)) real.set(row.uuid, standIn);
     }
     const all = new Set(born.values());
     return { of: (uuid) => real.get(uuid) ?? uuid, has: (uuid) => all.has(uuid) };

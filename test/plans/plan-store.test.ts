@@ -25,7 +25,6 @@ const place = () => {
       caller: { source, principal },
       stages: [],
       digest: 'd'.repeat(64) as Digest,
-      born: new Map(),
       names: [`ai-${count}`],
       state,
       results: [],

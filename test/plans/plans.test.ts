@@ -112,6 +112,19 @@ test('a plan may create, configure, start, stop and remove the same qube', async
   expect(broker.world.qubes.has('ai-lab')).toBe(false);
 });
 
+test('a plan may remove a qube and create another under its name', async () => {
+  const broker = await temporaryBroker({ operatorFiles: QUIET });
+  const { uuid } = broker.world.qube('ai-idle');
+  const nonce = await prepare(broker, [
+    step('qmcp.SetFeatureAIManaged', { name: 'ai-idle', feature: 'ai-note', value: 'x' }),
+    life('ai-idle', 'remove'),
+    step('qmcp.SpawnAIManagedQube', { name: 'ai-idle', template: 'ai-debian-13' }),
+    life('ai-idle', 'start'),
+  ]);
+  expect(await commit(broker, nonce)).toMatchObject({ ok: true, state: 'done' });
+  expect(broker.world.qube('ai-idle').uuid).not.toBe(uuid);
+});
+
 describe('the whole plan is not found when', () => {
   test.each([
     ['a step names a qube that is not there', [life('ai-idle', 'start'), life('ghost', 'start')]],
