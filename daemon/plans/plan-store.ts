@@ -26,6 +26,8 @@ export interface Plan {
   readonly names: readonly string[];
   state: PlanState;
   readonly results: Reply[];
+  /** How long its steps have waited for what earlier ones set going, in milliseconds. */
+  waitedMs: number;
   /** Aborted by Cancel: nothing more of it begins, and its question goes away. */
   readonly cancelled: AbortController;
   /** By the monotonic clock, in milliseconds: when it is forgotten. */

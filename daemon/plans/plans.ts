@@ -27,9 +27,9 @@ export interface PlanParts extends WalkParts {
 const NOT_JSON = refuse('invalid JSON input');
 const PREPARE = 'qmcp.Prepare';
 const COMMIT = 'qmcp.Commit';
-/** How long a step waits for what an earlier one set going, a shutdown above all, before the plan stops there. */
-const SETTLE_MS = 60_000;
-const SETTLE_LOOK_MS = 500;
+/** How long the steps of a plan wait, all together, for what earlier ones set going, shutdowns above all, before it stops. */
+export const MAX_WAITED_MS = 120_000;
+const LOOK_AGAIN_MS = 500;
 
 export class Plans {
   readonly #parts: PlanParts;
@@ -99,6 +99,7 @@ export class Plans {
       names,
       state: 'prepared',
       results: [],
+      waitedMs: 0,
       cancelled: new AbortController(),
       until,
       ended,
@@ -258,21 +259,19 @@ export class Plans {
   /** One step for real: it must be what was rehearsed, with the qubes that exist now in place of their stand-ins. */
   async #step(plan: Plan, step: number, walk: Walk, rehearsed: Rehearsed, isApproved: boolean): Promise<Reply> {
     const expected = rehearsed.resolved.find((each) => each.step === step)?.resolved.digest;
-    const until = this.#parts.monotonicMs() + SETTLE_MS;
     const isUnsettled = setsGoing(plan.stages, walk);
     for (;;) {
+      const since = this.#parts.monotonicMs();
       const resolved = await unlessAway(async () => walk.resolve(this.#parts, await this.#standIns(rehearsed)));
       if (resolved?.kind === 'resolved' && resolved.digest === expected) {
         // I1: the operator may have begun to want a question for it since the plan began without one.
         return isApproved || resolved.verdict.kind === 'allow' ? walk.carryOut(resolved, null) : walk.service.opaque;
       }
       const mayYetSettle =
-        resolved?.kind === 'resolved' &&
-        isUnsettled &&
-        this.#parts.monotonicMs() < until &&
-        !plan.cancelled.signal.aborted;
+        resolved?.kind === 'resolved' && isUnsettled && plan.waitedMs < MAX_WAITED_MS && !plan.cancelled.signal.aborted;
       if (!mayYetSettle || this.#parts.stopping.aborted) return walk.service.opaque;
-      await (this.#parts.pause ?? pause)(SETTLE_LOOK_MS);
+      await (this.#parts.pause ?? pause)(LOOK_AGAIN_MS);
+      plan.waitedMs += this.#parts.monotonicMs() - since;
     }
   }
 

@@ -41,6 +41,10 @@ export interface InProcessOptions {
   readonly qubesd?: boolean;
   /** Wall clock, milliseconds since 1970. */
   readonly now?: () => number;
+  /** Milliseconds since some moment. */
+  readonly monotonicMs?: () => number;
+  /** What waiting so many milliseconds comes to; whoever waits for qubesd need not wait in a test, unless told. */
+  readonly pause?: (ms: number) => Promise<void>;
   /** Of Admin API calls. */
   readonly deadlines?: Deadlines;
 }
@@ -74,8 +78,7 @@ export class InProcess {
     settings: SettingsReader,
     journal: Journal,
     undo: UndoStore,
-    now: () => number,
-    deadlines: Deadlines = DEADLINES,
+    { now = Date.now, monotonicMs = elapsed, pause = immediately, deadlines = DEADLINES }: InProcessOptions,
   ) {
     this.root = root;
     this.etc = join(root, 'etc');
@@ -90,7 +93,6 @@ export class InProcess {
     this.journal = journal;
     this.undo = undo;
     this.#events = followEvents(qubesd.path, this.view);
-    const monotonicMs = (): number => performance.now();
     this.broker = new Broker({
       call: adminCall,
       randomBytes,
@@ -115,8 +117,7 @@ export class InProcess {
       monotonicMs,
       unplanned: (error) => this.unplanned.push(error),
       notice: (sentence) => this.notices.push(sentence),
-      // Whoever waits for qubesd to come back need not wait in a test.
-      pause: () => new Promise((resolve) => setImmediate(resolve)),
+      pause,
     });
   }
 
@@ -171,6 +172,9 @@ export class InProcess {
   }
 }
 
+const elapsed = (): number => performance.now();
+const immediately = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** A broker that is ready; the caller stops it. */
 export const openBroker = async (options: InProcessOptions = {}): Promise<InProcess> => {
   const { fleet = FLEET_F0, operatorFiles = QUIET, stateFiles = {}, now = Date.now } = options;
@@ -188,11 +192,11 @@ export const openBroker = async (options: InProcessOptions = {}): Promise<InProc
   const { journal } = await openJournal({
     dir: join(root, 'log'),
     now,
-    monotonicMs: () => performance.now(),
+    monotonicMs: elapsed,
     bootId: 'test',
   });
   const undo = await UndoStore.open({ dir: join(root, 'state'), now });
-  const broker = new InProcess(root, qubesd, settings, journal, undo, now, options.deadlines);
+  const broker = new InProcess(root, qubesd, settings, journal, undo, options);
   await broker.ready();
   return broker;
 };

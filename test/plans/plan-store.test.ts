@@ -28,6 +28,7 @@ const place = () => {
       names: [`ai-${count}`],
       state,
       results: [],
+      waitedMs: 0,
       cancelled: new AbortController(),
       until: clock.ms + OPEN_MS,
       ended: Promise.resolve(),

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
+import { MAX_WAITED_MS } from '../../daemon/plans/plans.ts';
 import { ASKING, QUIET } from '../broker/daemon.ts';
 import { type InProcess, temporaryBroker } from '../broker/in-process.ts';
 import { type Approver, startApprover } from '../confirm/approver.ts';
@@ -338,6 +339,42 @@ test('a plan that waits for a shutdown and creates nothing lets others create', 
   await broker.call('qmcp.Cancel', {}, 'ai-full1', nonce);
   await vi.waitFor(async () => {
     expect(await broker.call('qmcp.Status', {}, 'ai-full1', nonce)).toMatchObject({ state: 'failed' });
+  });
+});
+
+describe('what the steps of a plan wait for', () => {
+  /** Two qubes to stop and start again, which take so many milliseconds to stop; time passes only while the plan waits. */
+  const restarting = async (first: number, second: number) => {
+    let ms = 0;
+    const msToStop: Record<string, number> = { 'ai-work': first, 'ai-full1': second };
+    const halts = new Map<string, number>();
+    const broker = await temporaryBroker({
+      monotonicMs: () => ms,
+      pause: async () => {
+        ms += MAX_WAITED_MS / 6;
+        for (const [name, at] of halts) if (ms >= at) broker.world.setState(name, 'Halted');
+      },
+    });
+    broker.world.setState('ai-full1', 'Running');
+    broker.qubesd.onDone = ({ method, name }) => {
+      if (method !== 'admin.vm.Shutdown') return;
+      broker.world.setState(name, 'Halting');
+      halts.set(name, ms + (msToStop[name] ?? 0));
+    };
+    const both = ['ai-work', 'ai-full1'].flatMap((name) => [life(name, 'shutdown'), life(name, 'start')]);
+    return commit(broker, await prepare(broker, both));
+  };
+
+  test('may take so long, all together', async () => {
+    const half = MAX_WAITED_MS / 2;
+    expect(await restarting(half, half)).toMatchObject({ state: 'done', results: Array(4).fill({ ok: true }) });
+  });
+
+  test('ends it when it takes longer, at whichever step that is', async () => {
+    const [ok, late] = [{ ok: true }, REFUSED];
+    const half = MAX_WAITED_MS / 2;
+    expect(await restarting(half, half + 1)).toEqual({ ok: true, state: 'failed', results: [ok, ok, ok, late] });
+    expect(await restarting(2 * half + 1, 0)).toEqual({ ok: true, state: 'failed', results: [ok, late] });
   });
 });
 
