@@ -11,7 +11,7 @@ const NEW_PRIVATE_BYTES = 2 * 2 ** 30;
 
 /** Methods that change nothing: for a qube that no step touches they go to the real thing. */
 const READ =
-  /^admin\.(?:vm\.(?:List|CurrentState|tag\.List|property\.(?:Get|GetAll)|feature\.(?:Get|List)|volume\.(?:Info|List)|firewall\.Get|device\.[a-z]+\.(?:Available|Attached|Assigned|List))|property\.Get|label\.List)$/;
+  /^admin\.(?:vm\.(?:List|CurrentState|tag\.List|property\.(?:Get|GetAll)|feature\.(?:Get|List)|volume\.Info|firewall\.Get|device\.[a-z]+\.(?:Available|Attached|List))|property\.Get)$/;
 
 /** A qube that a step changed or created. What is null or absent is as the real thing answers for `like`. */
 interface Touched {
@@ -25,7 +25,7 @@ interface Touched {
   isGone: boolean;
   tags: Set<string> | null;
   readonly properties: Map<string, string>;
-  readonly features: Map<string, string | null>;
+  readonly features: Map<string, string>;
   readonly volumes: Map<string, number>;
   firewall: string | null;
 }
@@ -154,18 +154,14 @@ export class Rehearsal {
   }
 
   async #featureNames(qube: Touched, real: () => Promise<Buffer>): Promise<string[]> {
-    const names = new Set(qube.isBorn ? [] : (await real()).toString('utf8').split('\n').filter(Boolean));
-    for (const [name, value] of qube.features) {
-      if (value === null) names.delete(name);
-      else names.add(name);
-    }
-    return [...names].sort();
+    const had = qube.isBorn ? [] : (await real()).toString('utf8').split('\n').filter(Boolean);
+    return [...new Set([...had, ...qube.features.keys()])].sort();
   }
 
   #feature(qube: Touched, name: string, real: () => Promise<Buffer>): Promise<Buffer> | Buffer {
     const value = qube.features.get(name);
-    if (value !== undefined && value !== null) return text(value);
-    if (qube.isBorn || value === null) throw refused('QubesFeatureNotFoundError');
+    if (value !== undefined) return text(value);
+    if (qube.isBorn) throw refused('QubesFeatureNotFoundError');
     return real();
   }
 
@@ -180,8 +176,8 @@ export class Rehearsal {
   async #create({ method, arg = '', dest, payload = '' }: AdminRequest): Promise<Buffer> {
     const [, name = '', label = ''] = /^name=(\S+) label=(\S+)$/.exec(payload) ?? [];
     if (dest !== 'dom0' || !isQubeName(name) || !isQubeName(arg)) throw refused('QubesValueError');
-    if (await this.#exists(name)) throw refused('QubesVMAlreadyExistsError');
     const template = await this.#require(arg);
+    if (await this.#exists(name)) throw refused('QubesVMAlreadyExistsError');
     const klass = method.slice('admin.vm.Create.'.length);
     const isDisposable = klass === 'DispVM';
     const tags = new Set([...(isDisposable ? await this.#tagsOf(template.uuid) : []), 'created-by-dom0']);
@@ -232,9 +228,6 @@ export class Rehearsal {
       case 'admin.vm.feature.Set':
         qube.features.set(arg, payload);
         break;
-      case 'admin.vm.feature.Remove':
-        qube.features.set(arg, null);
-        break;
       case 'admin.vm.firewall.Set':
         qube.firewall = payload;
         break;
@@ -249,13 +242,13 @@ export class Rehearsal {
         await this.#cloneVolume(qube, arg, payload);
         break;
       case 'admin.vm.CreateDisposable':
-        return this.#createDisposable(qube, payload);
+        return this.#createDisposable(qube);
       case 'admin.vm.Remove':
         if (qube.state !== 'Halted') throw refused('QubesVMNotHaltedError');
         qube.isGone = true;
         break;
       default:
-        this.#power(qube, method);
+        await this.#power(qube, method);
     }
     return text('');
   }
@@ -268,50 +261,60 @@ export class Rehearsal {
     to.volumes.set(volume, Number(size ?? NEW_PRIVATE_BYTES));
   }
 
-  async #createDisposable(template: Touched, payload: string): Promise<Buffer> {
+  async #createDisposable(template: Touched): Promise<Buffer> {
     // Its real name is qubesd's to choose, so no later step can mean it; this one only has to be nobody's.
-    const name = `disp-planned-${++this.#disposables}`;
-    if (!isQubeName(name)) throw refused('QubesException');
+    let name: QubeName;
+    do name = `disp-planned-${++this.#disposables}` as QubeName;
+    while (await this.#exists(name));
     const tags = (await this.#tagsOf(template.uuid)).add('created-by-dom0').add('disp-created-by-dom0');
-    const born = this.#bear(name, 'DispVM', template, tags);
-    born.properties.set('template', template.name).set('auto_cleanup', 'True');
-    return text(payload === 'uuid' ? `uuid:${born.uuid}` : name);
+    this.#bear(name, 'DispVM', template, tags).properties.set('template', template.name).set('auto_cleanup', 'True');
+    return text(name);
   }
 
-  #power(qube: Touched, method: string): void {
-    const change = POWER[method];
-    if (!change) throw new AdminError('malformed', null, 'not rehearsed');
-    if (!change.from(qube.state)) throw refused(change.otherwise);
-    qube.state = change.to;
+  async #power(qube: Touched, method: string): Promise<void> {
+    const stateAfter = POWER[method];
+    if (!stateAfter) throw new AdminError('malformed', null, 'not rehearsed');
+    const after = stateAfter(qube.state);
+    // A disposable that cleans up after itself is gone once it stops.
+    qube.isGone = after === 'Halted' && qube.klass === 'DispVM' && (await this.#cleansUp(qube));
+    qube.state = after;
+  }
+
+  async #cleansUp({ uuid }: Touched): Promise<boolean> {
+    const answer = await this.call({ method: 'admin.vm.property.Get', arg: 'auto_cleanup', dest: { uuid } });
+    return answer.toString('utf8').endsWith(' True');
   }
 }
 
-/** What each power call needs and leaves, and the exception otherwise (facts: Admin API). */
-const POWER: Readonly<Record<string, { from(state: PowerState): boolean; to: PowerState; otherwise: string }>> = {
-  'admin.vm.Start': { from: () => true, to: 'Running', otherwise: '' },
-  'admin.vm.Shutdown': { from: (state) => state !== 'Halted', to: 'Halted', otherwise: 'QubesVMNotStartedError' },
-  'admin.vm.Kill': { from: (state) => state !== 'Halted', to: 'Halted', otherwise: 'QubesVMNotStartedError' },
-  'admin.vm.Pause': { from: (state) => state === 'Running', to: 'Paused', otherwise: 'QubesVMNotRunningError' },
-  'admin.vm.Unpause': { from: (state) => state === 'Paused', to: 'Running', otherwise: 'QubesVMNotPausedError' },
+const stopped = (state: PowerState): PowerState => {
+  if (state === 'Halted') throw refused('QubesVMNotStartedError');
+  return 'Halted';
+};
+
+const only =
+  (before: PowerState, after: PowerState, otherwise: string) =>
+  (state: PowerState): PowerState => {
+    if (state !== before) throw refused(otherwise);
+    return after;
+  };
+
+/** The state that each power call leaves a qube in; throws what qubesd answers instead (facts: Admin API). */
+const POWER: Readonly<Record<string, (state: PowerState) => PowerState>> = {
+  // One that is paused, crashed or stopping stays so, without an error.
+  'admin.vm.Start': (state) => (state === 'Halted' || state === 'Transient' ? 'Running' : state),
+  'admin.vm.Shutdown': stopped,
+  'admin.vm.Kill': stopped,
+  'admin.vm.Pause': only('Running', 'Paused', 'QubesVMNotRunningError'),
+  'admin.vm.Unpause': only('Paused', 'Running', 'QubesVMNotPausedError'),
 };
 
 const rowOf = ({ name, klass, state, uuid }: Touched): string => `${name} class=${klass} state=${state} uuid=${uuid}`;
 
-/** The declared types of the properties that steps set; any other has the type that the real one has. */
+/** The types of what a qube has and the one that it is made from has not; of anything else that one has the type. */
 const TYPES: Readonly<Record<string, string>> = {
   template: 'vm',
-  netvm: 'vm',
-  default_dispvm: 'vm',
-  label: 'label',
-  name: 'str',
-  uuid: 'str',
-  klass: 'str',
-  memory: 'int',
-  maxmem: 'int',
-  vcpus: 'int',
   template_for_dispvms: 'bool',
   auto_cleanup: 'bool',
-  autostart: 'bool',
 };
 
 /** The value that a step has set or a birth has fixed; null where the real one stands. */
