@@ -51,7 +51,10 @@ const BUDGET = 'budget';
 /** What a walk has besides. */
 export interface WalkParts extends BrokerParts {
   readonly refusals: Refusals;
+  readonly pause: (ms: number) => Promise<void>;
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
 export class Broker {
   readonly #parts: WalkParts;
@@ -61,7 +64,8 @@ export class Broker {
   #calls = 0;
 
   constructor(parts: BrokerParts) {
-    this.#parts = { ...parts, refusals: new Refusals(parts.journal, parts.monotonicMs) };
+    const refusals = new Refusals(parts.journal, parts.monotonicMs);
+    this.#parts = { ...parts, refusals, pause: parts.pause ?? pause };
     const alone: PlanParts['alone'] = (names, budgeted, work) =>
       this.#serial.run([...names.map(keyOf), ...(budgeted ? [BUDGET] : [])], work);
     this.#plans = new Plans({ ...this.#parts, queue: this.#queue, alone, nextCall: () => ++this.#calls });

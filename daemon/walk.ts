@@ -119,7 +119,7 @@ export class Walk {
         },
         keep: ({ name, uuid }, change) =>
           undo.keep({ seq, at: now(), service: this.service.name, source, principal, qube: { name, uuid }, change }),
-        pause: this.#parts.pause ?? pause,
+        pause: this.#parts.pause,
         changed: (name) => fleet.changed(name as QubeName),
         cause: (word) => {
           cause = word;
@@ -159,8 +159,6 @@ export class Walk {
     return { call: this.#call, source, principal, service: this.service.name, action, qubes, args, ...plan };
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
 /** Lets events that qubesd sent before its last answer arrive: they are readable by now, if not yet read. */
 export const eventsDelivered = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -49,7 +49,7 @@ export class Plans {
       case PREPARE:
         return body === null ? Promise.resolve(NOT_JSON) : this.#prepare(json, caller);
       case COMMIT:
-        return this.#commit(this.#find(argument, caller), body === null ? null : parseCommit(json));
+        return this.#commit(this.#find(argument, caller), parseCommit(json));
       case 'qmcp.Status':
         return Promise.resolve(status(this.#find(argument, caller)));
       case 'qmcp.Cancel':
@@ -270,7 +270,7 @@ export class Plans {
       const mayYetSettle =
         resolved?.kind === 'resolved' && isUnsettled && plan.waitedMs < MAX_WAITED_MS && !plan.cancelled.signal.aborted;
       if (!mayYetSettle || this.#parts.stopping.aborted) return walk.service.opaque;
-      await (this.#parts.pause ?? pause)(LOOK_AGAIN_MS);
+      await this.#parts.pause(LOOK_AGAIN_MS);
       plan.waitedMs += this.#parts.monotonicMs() - since;
     }
   }
@@ -353,5 +353,3 @@ const unlessAway = async <T>(work: () => Promise<T>): Promise<T | null> => {
     throw error;
   }
 };
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
