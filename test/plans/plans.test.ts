@@ -3,14 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
 import { MAX_WAITED_MS } from '../../daemon/plans/plans.ts';
-import { ASKING, QUIET } from '../broker/daemon.ts';
+import { QUIET } from '../broker/daemon.ts';
 import { type InProcess, temporaryBroker } from '../broker/in-process.ts';
-import { type Approver, startApprover } from '../confirm/approver.ts';
+import { asking, commit, LIFECYCLE, life, prepare, REFUSED, step } from './planning.ts';
 
-const REFUSED = { ok: false, error: 'not found' };
-const LIFECYCLE = 'qmcp.LifecycleAIManaged';
-const step = (service: string, request: unknown) => ({ service, request });
-const life = (name: string, action: string) => step(LIFECYCLE, { name, action });
 const REBUILD = [
   step('qmcp.GetPropertyAIManaged', { name: 'ai-idle', property: 'label' }),
   step('qmcp.SpawnAIManagedQube', { name: 'ai-lab', template: 'ai-debian-13' }),
@@ -18,22 +14,6 @@ const REBUILD = [
   life('ai-lab', 'start'),
   life('ai-idle', 'remove'),
 ];
-
-const asking = async (): Promise<{ broker: InProcess; approver: Approver }> => {
-  const broker = await temporaryBroker({ operatorFiles: ASKING });
-  const approver = await startApprover(join(broker.run, 'confirm.sock'));
-  writeFileSync(join(broker.etc, 'confirm.pub'), `${approver.publicKey}\n`);
-  return { broker, approver };
-};
-
-const prepare = async (broker: InProcess, calls: unknown, source?: string): Promise<string> => {
-  const reply = await broker.call('qmcp.Prepare', { calls }, source);
-  expect(reply).toMatchObject({ ok: true, expires_in: 600, steps: (calls as unknown[]).length });
-  return (reply as unknown as { nonce: string }).nonce;
-};
-
-const commit = (broker: InProcess, nonce: string, request: unknown = {}, source?: string) =>
-  broker.call('qmcp.Commit', request, source, nonce);
 
 test('preparing changes nothing and asks nobody', async () => {
   const { broker, approver } = await asking();
