@@ -2,7 +2,8 @@
 // with what the steps would have changed laid over it; changes are kept here and never reach qubesd. The steps' own
 // effects run against it, so that what a plan is said to do and what it does are one piece of code.
 import { isQubeName, isUuid, type QubeName, type Uuid } from '../names.ts';
-import { POWER_STATES, type PowerState } from '../qube.ts';
+import type { PowerState } from '../qube.ts';
+import { type Admin, adminOver } from '../qubesadmin/admin.ts';
 import type { AdminCall } from '../qubesadmin/client.ts';
 import { AdminError, type AdminRequest, type Destination } from '../qubesadmin/wire.ts';
 
@@ -39,6 +40,8 @@ const lines = (rows: readonly string[]): Buffer => text(rows.map((row) => `${row
 export class Rehearsal {
   readonly #real: AdminCall;
   readonly #uuidFor: (name: string) => Uuid;
+  /** What is so by now. */
+  readonly #admin: Admin;
   readonly #touched = new Map<Uuid, Touched>();
   #disposables = 0;
 
@@ -46,6 +49,7 @@ export class Rehearsal {
   constructor(real: AdminCall, uuidFor: (name: string) => Uuid) {
     this.#real = real;
     this.#uuidFor = uuidFor;
+    this.#admin = adminOver(this.call);
   }
 
   /** The stand-ins, by the name of the qube that they stand in for. */
@@ -72,13 +76,10 @@ export class Rehearsal {
     return named.find(({ isGone }) => !isGone) ?? named[0];
   }
 
-  async #touch(dest: Destination): Promise<Touched> {
-    const [row] = (await this.#real({ method: 'admin.vm.List', dest })).toString('utf8').split('\n');
-    const match = /^(\S+) class=(\S+) state=(\S+) uuid=(\S+)$/.exec(row ?? '');
-    const [, name, klass, state, uuid] = match ?? [];
-    const known = POWER_STATES.find((one) => one === state);
-    if (!isQubeName(name) || !isUuid(uuid) || !klass || !known) throw new AdminError('malformed', null, 'row');
-    return this.#add({ name, uuid, klass, like: uuid, isBorn: false, state: known, tags: null });
+  async #touch(dest: Exclude<Destination, 'dom0'>): Promise<Touched> {
+    const row = await ('uuid' in dest ? this.#admin.rowOf(dest.uuid) : this.#admin.row(dest.name));
+    if (!row) throw refused('QubesVMNotFoundError');
+    return this.#add({ ...row, like: row.uuid, isBorn: false, tags: null });
   }
 
   #add(qube: Pick<Touched, 'name' | 'uuid' | 'klass' | 'like' | 'isBorn' | 'state' | 'tags'>): Touched {
@@ -125,8 +126,8 @@ export class Rehearsal {
       case 'admin.vm.volume.Info':
         return text(this.#volume(qube, arg, (await real()).toString('utf8')));
       default:
-        // A qube that does not exist yet has no devices.
-        return qube.isBorn && method.startsWith('admin.vm.device.') ? text('') : real();
+        // What is left are devices, and a qube that does not exist yet has none.
+        return qube.isBorn ? text('') : real();
     }
   }
 
@@ -168,7 +169,7 @@ export class Rehearsal {
   #volume(qube: Touched, volume: string, real: string): string {
     const size = qube.volumes.get(volume) ?? (qube.isBorn && volume === 'private' ? NEW_PRIVATE_BYTES : null);
     if (size === null) return real;
-    return real.replace(/^size=.*$/m, `size=${size}`).replace(/^usage=.*$/m, qube.isBorn ? 'usage=0' : '$&');
+    return real.replace(/^size=.*/m, `size=${size}`).replace(/^usage=.*/m, qube.isBorn ? 'usage=0' : '$&');
   }
 
   // ---- changes
@@ -177,10 +178,10 @@ export class Rehearsal {
     const [, name = '', label = ''] = /^name=(\S+) label=(\S+)$/.exec(payload) ?? [];
     if (dest !== 'dom0' || !isQubeName(name) || !isQubeName(arg)) throw refused('QubesValueError');
     const template = await this.#require(arg);
-    if (await this.#exists(name)) throw refused('QubesVMAlreadyExistsError');
+    if (await this.#admin.row(name)) throw refused('QubesVMAlreadyExistsError');
     const klass = method.slice('admin.vm.Create.'.length);
     const isDisposable = klass === 'DispVM';
-    const tags = new Set([...(isDisposable ? await this.#tagsOf(template.uuid) : []), 'created-by-dom0']);
+    const tags = new Set([...(isDisposable ? await this.#admin.tags(template) : []), 'created-by-dom0']);
     this.#bear(name, klass, template, tags).properties.set('label', label).set('template', template.name);
     return text('');
   }
@@ -190,36 +191,19 @@ export class Rehearsal {
     return this.#add({ name, uuid, klass, like: from.like, isBorn: true, state: 'Halted', tags });
   }
 
-  async #exists(name: QubeName): Promise<boolean> {
-    const touched = this.#find({ name });
-    if (touched) return !touched.isGone;
-    try {
-      await this.#real({ method: 'admin.vm.List', dest: { name } });
-      return true;
-    } catch (error) {
-      if (error instanceof AdminError && error.type === 'QubesVMNotFoundError') return false;
-      throw error;
-    }
-  }
-
   async #require(name: QubeName): Promise<Touched> {
     const touched = this.#find({ name }) ?? (await this.#touch({ name }));
     if (touched.isGone) throw refused('QubesVMNotFoundError');
     return touched;
   }
 
-  async #tagsOf(uuid: Uuid): Promise<Set<string>> {
-    const listed = await this.call({ method: 'admin.vm.tag.List', dest: { uuid } });
-    return new Set(listed.toString('utf8').split('\n').filter(Boolean));
-  }
-
   async #change(qube: Touched, { method, arg = '', payload = '' }: AdminRequest): Promise<Buffer> {
     switch (method) {
       case 'admin.vm.tag.Set':
-        qube.tags = (await this.#tagsOf(qube.uuid)).add(arg);
+        qube.tags = (await this.#admin.tags(qube)).add(arg);
         break;
       case 'admin.vm.tag.Remove':
-        qube.tags = await this.#tagsOf(qube.uuid);
+        qube.tags = await this.#admin.tags(qube);
         if (!qube.tags.delete(arg)) throw refused('QubesTagNotFoundError');
         break;
       case 'admin.vm.property.Set':
@@ -256,17 +240,15 @@ export class Rehearsal {
   async #cloneVolume(to: Touched, volume: string, token: string): Promise<void> {
     const [uuid, from = ''] = token.split('.');
     if (!isUuid(uuid)) throw refused('QubesVolumeCopyTokenNotFoundError');
-    const info = await this.call({ method: 'admin.vm.volume.Info', arg: from, dest: { uuid } });
-    const size = /^size=([0-9]+)$/m.exec(info.toString('utf8'))?.[1];
-    to.volumes.set(volume, Number(size ?? NEW_PRIVATE_BYTES));
+    to.volumes.set(volume, (await this.#admin.volume({ uuid }, from)).sizeBytes);
   }
 
   async #createDisposable(template: Touched): Promise<Buffer> {
     // Its real name is qubesd's to choose, so no later step can mean it; this one only has to be nobody's.
     let name: QubeName;
     do name = `disp-planned-${++this.#disposables}` as QubeName;
-    while (await this.#exists(name));
-    const tags = (await this.#tagsOf(template.uuid)).add('created-by-dom0').add('disp-created-by-dom0');
+    while (await this.#admin.row(name));
+    const tags = (await this.#admin.tags(template)).add('created-by-dom0').add('disp-created-by-dom0');
     this.#bear(name, 'DispVM', template, tags).properties.set('template', template.name).set('auto_cleanup', 'True');
     return text(name);
   }
@@ -276,13 +258,11 @@ export class Rehearsal {
     if (!stateAfter) throw new AdminError('malformed', null, 'not rehearsed');
     const after = stateAfter(qube.state);
     // A disposable that cleans up after itself is gone once it stops.
-    qube.isGone = after === 'Halted' && qube.klass === 'DispVM' && (await this.#cleansUp(qube));
+    qube.isGone =
+      after === 'Halted' &&
+      qube.klass === 'DispVM' &&
+      (await this.#admin.property(qube, 'auto_cleanup')).text === 'True';
     qube.state = after;
-  }
-
-  async #cleansUp({ uuid }: Touched): Promise<boolean> {
-    const answer = await this.call({ method: 'admin.vm.property.Get', arg: 'auto_cleanup', dest: { uuid } });
-    return answer.toString('utf8').endsWith(' True');
   }
 }
 

@@ -11,9 +11,8 @@ import type { Reply } from '../qrexec/door.ts';
 import { adminOver } from '../qubesadmin/admin.ts';
 import type { AdminCall } from '../qubesadmin/client.ts';
 import type { Tools } from '../qubesadmin/tool.ts';
-import { AdminError } from '../qubesadmin/wire.ts';
 import type { Resolved } from '../services/resolve.ts';
-import type { Caller, Operation, ReadService, Work } from '../services/service.ts';
+import type { Caller, ReadService, Work } from '../services/service.ts';
 import type { Walk } from '../walk.ts';
 import { Rehearsal } from './rehearsal.ts';
 
@@ -49,7 +48,7 @@ const REHEARSED_TOOLS: Tools = { has: async () => true, run: async () => ({ kind
 /**
  * Rehearses all stages over `real`. null where any step is refused, would fail, or has an obstacle; a plan with such a
  * step is refused whole. `seed` makes the stand-ins' uuids: with the same facts the same seed gives the same digest.
- * Rejects with `AdminError` when qubesd cannot be asked.
+ * Rejects with `AdminError` when qubesd refuses what it is asked, or would refuse a step, or cannot be asked.
  */
 export const rehearse = async (
   stages: readonly Stage[],
@@ -81,7 +80,7 @@ export const rehearse = async (
     const view = words === 'in words' ? await outcome.operation.describe() : null;
     resolved.push({ step: index + 1, resolved: outcome, view });
     bound.push(outcome.digest);
-    if (!(await succeeds(outcome.operation, parts))) return null;
+    if (!(await outcome.operation.perform(rehearsedWork(parts))).ok) return null;
   }
 
   const born = rehearsal.born;
@@ -108,16 +107,6 @@ const askedOnce = (real: AdminCall): AdminCall => {
     answers.set(key, answer);
     return answer;
   };
-};
-
-/** Whether the effect comes to a good end in the rehearsal. That qubesd is away says nothing about it. */
-const succeeds = async (operation: Operation, parts: BrokerParts): Promise<boolean> => {
-  try {
-    return (await operation.perform(rehearsedWork(parts))).ok;
-  } catch (error) {
-    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
-    return false;
-  }
 };
 
 const read = async (

@@ -79,7 +79,7 @@ const answerOf = async (call: AdminCall, request: AdminRequest): Promise<string>
   try {
     return (await call(request)).toString('utf8');
   } catch (error) {
-    if (error instanceof AdminError) return `! ${error.type ?? error.kind}`;
+    if (error instanceof AdminError) return `! ${error.kind === 'exception' ? error.type : error.kind}`;
     throw error;
   }
 };
@@ -327,6 +327,12 @@ describe('a qube that a step would create', () => {
     expect(rehearsal.born.size).toBe(0);
   });
 
+  test('is refused of a template that an earlier step removes', async () => {
+    const { call } = place();
+    await call(change('Remove', 'ai-off'));
+    expect(await answerOf(call, creation('AppVM', 'ai-off', 'ai-new', 'red'))).toBe('! QubesVMNotFoundError');
+  });
+
   test('is not taken for new while qubesd cannot say whether the name is free', async () => {
     const { call } = callsTo(new World(FLEET));
     const away: AdminCall = async (request) => {
@@ -408,7 +414,7 @@ test.each([
   ['a change of the machine', { method: 'admin.pool.Add', arg: 'x', dest: 'dom0' } as const],
 ])('%s is refused, and qubesd hears nothing of it', async (_, request) => {
   const { asked, call } = place();
-  await expect(call(request)).rejects.toMatchObject({ kind: 'malformed' });
+  await expect(call(request)).rejects.toMatchObject({ kind: 'malformed', detail: 'not rehearsed' });
   expect(asked.map(({ method }) => method)).not.toContain(request.method);
 });
 
@@ -430,14 +436,29 @@ test('a qube that a step touched keeps the devices and the rules it has', async 
   expect(await admin.firewall(named('ai-run'))).toBe('action=drop\n');
 });
 
-test.each([
-  'ai-run class=AppVM state=Running uuid=7\n',
-  'ai-run class=AppVM state=Odd uuid=00000000-0000-4000-8000-000000000001\n',
-  '1st class=AppVM state=Running uuid=00000000-0000-4000-8000-000000000001\n',
-  'x ai-run class=AppVM state=Running uuid=00000000-0000-4000-8000-000000000001\n',
-  'ai-run class=AppVM state=Running uuid=00000000-0000-4000-8000-000000000001 x\n',
-  '',
-])('a qube that qubesd describes as %j is not touched', async (row) => {
-  const { call } = new Rehearsal(async () => Buffer.from(row), standIn);
-  await expect(call(change('tag.Set', 'ai-run', 'b'))).rejects.toMatchObject({ kind: 'malformed' });
+test('what is asked of the machine is not changed by what steps touched', async () => {
+  const { call, admin } = place();
+  await call(change('feature.Set', 'ai-run', 'ai-new', '1'));
+  expect(await admin.globalProperty('default_netvm')).toMatchObject({ text: 'ai-net' });
+});
+
+test('a qube that is not there is not touched', async () => {
+  const { call } = place();
+  for (const dest of [named('ai-ghost'), { uuid: standIn('ai-ghost') }]) {
+    const answer = await answerOf(call, { method: 'admin.vm.tag.Set', arg: 'b', dest });
+    expect(answer).toBe('! QubesVMNotFoundError');
+  }
+});
+
+test('a feature that is set without a text is empty', async () => {
+  const { call, admin } = place();
+  await call({ method: 'admin.vm.feature.Set', arg: 'ai-new', dest: named('ai-run') });
+  expect(await admin.feature(named('ai-run'), 'ai-new')).toBe('');
+});
+
+test('a property that is set and that qubesd does not list is a text', async () => {
+  const { admin } = place();
+  await admin.setProperty(named('ai-run'), 'odd', 'x');
+  const odd = { isDefault: false, type: 'str', text: 'x' };
+  expect((await admin.properties(named('ai-run'))).get('odd')).toEqual(odd);
 });
