@@ -847,11 +847,10 @@ class Episode {
   #ask(kind: Deed['kind'], verb: string, args: Readonly<Record<string, unknown>>): void {
     const life = this.#life;
     if (!life || this.#isStopping) return;
-    if (verb === 'thaw') {
-      this.#frozen.delete(String(args.source));
-      // Until it is said, nobody outside knows which it is.
-      this.#frozenChanged.set(String(args.source), Number.POSITIVE_INFINITY);
-    }
+    if (verb === 'thaw') this.#frozen.delete(String(args.source));
+    // Until it is said, nobody outside knows which it is.
+    const changes = verb === 'thaw' || verb === 'freeze';
+    if (changes) this.#frozenChanged.set(String(args.source), Number.POSITIVE_INFINITY);
     const deed = this.#deedOf(kind, 'dom0', verb, args);
     this.#tell(`operator ${deed.number} ${verb} ${JSON.stringify(args)}`);
     const lives = this.#lives;
@@ -859,7 +858,7 @@ class Episode {
       const said = await life.operate({ v: 1, verb, args });
       if (lives !== this.#lives) return;
       this.#mayHaveFrozen = true;
-      if (verb === 'thaw') this.#frozenChanged.set(String(args.source), this.#step);
+      if (changes) this.#frozenChanged.set(String(args.source), this.#step);
       this.#tell(`said ${deed.number} ${JSON.stringify(said).slice(0, 300)}`);
     });
   }
