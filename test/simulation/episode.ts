@@ -580,7 +580,9 @@ class Episode {
       const at = reorders && this.#chance.is(0.2) ? this.#chance.below(this.#events.length) : 0;
       const [event] = this.#events.splice(at, 1);
       if (!event || !this.#sink || (reorders && this.#chance.is(0.02))) continue;
-      this.#sink.event(event);
+      // Whoever follows events reads what it reads for itself, and not for the deed that an event tells of.
+      const sink = this.#sink;
+      this.#deeds.exit(() => sink.event(event));
     }
   }
 
