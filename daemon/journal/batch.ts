@@ -57,7 +57,7 @@ export function batchOf<Entry>(input: BatchInput<Entry>): Batch<Entry> {
     head = linked.head;
     unsigned += 1;
     lines.push(linked.line);
-    length += linked.line.length;
+    length += Buffer.byteLength(linked.line);
   };
   const checkpoint = (seal: Sealing) => {
     add(seal.draft({ type: 'checkpoint', ...seal.signHead(head) }));
