@@ -108,8 +108,7 @@ export function parseLine(line: string): ChainedRecord | null {
 }
 
 function isChained(value: unknown): value is ChainedRecord {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  const { v, seq, ts, mono_ms, boot, prev, hash, type } = value as Record<string, unknown>;
+  const { v, seq, ts, mono_ms, boot, prev, hash, type } = (value ?? {}) as Record<string, unknown>;
   return (
     v === LINE_VERSION &&
     Number.isSafeInteger(seq) &&

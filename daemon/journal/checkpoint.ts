@@ -79,8 +79,8 @@ export function readStatement(signed: Partial<Record<keyof SignedHead, unknown>>
   if (typeof signed.statement !== 'string') return null;
   try {
     const value: unknown = JSON.parse(signed.statement);
-    if (canonical(value) !== signed.statement || typeof value !== 'object' || value === null) return null;
-    const { v, seq, hash } = value as Record<string, unknown>;
+    if (canonical(value) !== signed.statement) return null;
+    const { v, seq, hash } = (value ?? {}) as Record<string, unknown>;
     if (v !== 1 || typeof seq !== 'number' || !Number.isSafeInteger(seq) || seq < 1) return null;
     return typeof hash === 'string' && /^[0-9a-f]{64}$/.test(hash) ? { seq, hash } : null;
   } catch {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { canonical } from '../../daemon/journal/canonical.ts';
 import { draft, GENESIS, type Head, link, parseLine, verifyLine } from '../../daemon/journal/chain.ts';
 import type { JournalRecord } from '../../daemon/journal/record.ts';
 
@@ -60,6 +61,23 @@ describe('a line of the chain', () => {
     expect(parseLine(text.replace('"seq":1', '"seq":0'))).toBeNull();
     expect(parseLine(text.replace('"type":"stop",', ''))).toBeNull();
     expect(parseLine(text.replace('"reason":"x"', '"reason":"x","reason":"x"'))).toBeNull();
+  });
+
+  it.each([
+    ['v', [1, 3, '2', null]],
+    ['seq', [0, -1, 1.5, '1', 2 ** 53, null]],
+    ['ts', [1, null]],
+    ['mono_ms', ['1', null]],
+    ['boot', [1, null]],
+    ['prev', [1, null, 'a'.repeat(63), 'a'.repeat(65), `x${'a'.repeat(64)}`, 'A'.repeat(64), ['a'.repeat(64)]]],
+    ['hash', [1, null, 'a'.repeat(63), 'a'.repeat(65), `x${'a'.repeat(64)}`, 'A'.repeat(64), ['a'.repeat(64)]]],
+    ['type', [1, null]],
+  ])('is no record where its %s is missing or of another kind', (key, others) => {
+    const record = JSON.parse(lineAfter(stop('x'), GENESIS).text);
+    expect(parseLine(canonical(record))).toEqual(record);
+    for (const other of others) expect(parseLine(canonical({ ...record, [key]: other }))).toBeNull();
+    delete record[key];
+    expect(parseLine(canonical(record))).toBeNull();
   });
 
   it('does not verify with any one byte changed', () => {

@@ -52,12 +52,44 @@ describe('a checkpoint', () => {
     `{"hash":"${HEAD.hash}","seq":5,"v":2}`,
     `{"hash":"${HEAD.hash.toUpperCase()}","seq":5,"v":1}`,
     `{"seq":5,"hash":"${HEAD.hash}","v":1}`,
+    `{"hash":"${HEAD.hash}","seq":"5","v":1}`,
+    `{"hash":"${HEAD.hash}","seq":9007199254740992,"v":1}`,
+    `{"hash":"${HEAD.hash}","v":1}`,
+    `{"hash":"${HEAD.hash.slice(1)}","seq":5,"v":1}`,
+    `{"hash":"${HEAD.hash}a","seq":5,"v":1}`,
+    `{"hash":"x${HEAD.hash}","seq":5,"v":1}`,
+    `{"hash":["${HEAD.hash}"],"seq":5,"v":1}`,
+    '{"seq":5,"v":1}',
+    '5',
+    '"text"',
   ])('is not the statement %j', (statement) => {
     expect(readStatement({ statement })).toBeNull();
   });
 
+  it('has a statement that is a text, and counts from record 1', () => {
+    expect(readStatement({})).toBeNull();
+    expect(readStatement({ statement: [`{"hash":"${HEAD.hash}","seq":1,"v":1}`] })).toBeNull();
+    expect(readStatement({ statement: `{"hash":"${HEAD.hash}","seq":1,"v":1}` })).toEqual({ ...HEAD, seq: 1 });
+  });
+
+  it('is signed by nobody where statement or signature is no text', () => {
+    const keys = [key(SEED)];
+    const over = (text: string) => {
+      const { secretKey } = nacl.sign.keyPair.fromSeed(SEED);
+      return Buffer.from(nacl.sign.detached(Buffer.from(`qmcp-journal-v1\0${text}`), secretKey)).toString('base64');
+    };
+    expect(isSignedBy({ ...signed, signature: over(signed.statement) }, keys)).toBe(true);
+    expect(isSignedBy({ ...signed, statement: 5, signature: over('5') }, keys)).toBe(false);
+    expect(isSignedBy({ key: signed.key, signature: over('undefined') }, keys)).toBe(false);
+    expect(isSignedBy({ ...signed, signature: undefined }, keys)).toBe(false);
+    expect(isSignedBy({ ...signed, signature: [signed.signature] }, keys)).toBe(false);
+  });
+
   it('takes keys of 32 bytes in strict base64 and no others', () => {
     expect(readSeed(`${SEED.toString('base64')}\n`)).toEqual(SEED);
+    expect(readSeed(SEED.toString('base64'))).toEqual(SEED);
+    expect(readPublicKey(`${publicKeyOf(SEED).toString('base64')}\n`)).toMatchObject({ keyId: signed.key });
+    expect(readSeed(` ${SEED.toString('base64')}`)).toBeNull();
     for (const text of [
       '',
       'x',

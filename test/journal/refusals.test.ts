@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Decision, JournalRecord } from '../../daemon/journal/record.ts';
 import { LISTED_PER_WINDOW, MAX_SOURCES, Refusals, WINDOW_MS } from '../../daemon/journal/refusals.ts';
 
@@ -86,4 +86,16 @@ test('where all fit, nothing is counted', () => {
   meter.note(refusal('mcp-control'));
   expect(written).toHaveLength(LISTED_PER_WINDOW + 1);
   expect(written.every((record) => 'rule' in record && record.rule === 'missing')).toBe(true);
+});
+
+test('unless told how, the count waits on a timer of its own', () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const written: JournalRecord[] = [];
+  const meter = new Refusals({ note: (record) => void written.push(record) }, () => 0);
+  for (let i = 0; i <= LISTED_PER_WINDOW; i++) meter.note(refusal('mcp-control'));
+  vi.advanceTimersByTime(WINDOW_MS - 1);
+  expect(written).toHaveLength(LISTED_PER_WINDOW);
+  vi.advanceTimersByTime(1);
+  expect(written.at(-1)).toEqual(count('mcp-control', 1));
 });
