@@ -6,14 +6,14 @@ import { JournalUnavailable } from './unavailable.ts';
 export interface Acknowledged {
   readonly identity: Pick<FileIdentity, 'dev' | 'ino'>;
   readonly size: number;
-  /** The last whole line, without its newline, by which the end is recognised; null in an empty file. */
+  /** The last whole line, without its newline, by which the end is recognised; null in an empty file, or where nobody asks. */
   readonly lastLine: string | null;
 }
 
 export interface Segment {
   acknowledged(): Acknowledged;
   /** Writes and syncs; lastLine is the last line of `bytes`. Rejects on any failure, after which only close() is left. */
-  append(bytes: Buffer, lastLine: string): Promise<void>;
+  append(bytes: Buffer, lastLine: string | null): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -163,20 +163,18 @@ export class UndoStore {
 
   async #write(taken: readonly Waiting[]): Promise<void> {
     if (this.#state.kind === 'unread') await this.#read();
-    if (!(await this.#append(Buffer.from(taken.map(({ text }) => text).join('')), taken.at(-1)?.text ?? ''))) {
-      await this.#rewrite(taken);
-    }
+    if (!(await this.#append(Buffer.from(taken.map(({ text }) => text).join(''))))) await this.#rewrite(taken);
     for (const { line, text } of taken) apply(line, text, this.#entries);
     this.#entries.expire(this.#now());
   }
 
   /** False where the file has to be written anew. */
-  async #append(bytes: Buffer, lastLine: string): Promise<boolean> {
+  async #append(bytes: Buffer): Promise<boolean> {
     if (this.#state.kind !== 'open') return false;
     const { segment } = this.#state;
     if (segment.acknowledged().size + bytes.length > REWRITE_BYTES) return false;
     try {
-      await segment.append(bytes, lastLine.slice(0, -1));
+      await segment.append(bytes, null);
       return true;
     } catch {
       // A part of it may be in the file, or the file not ours any more.
@@ -201,8 +199,7 @@ export class UndoStore {
       await file.datasync();
       await files.rename(`${this.#path}.new`, this.#path);
       await files.syncDirectory(this.#dir);
-      const lastLine = lines.at(-1)?.slice(0, -1) ?? null;
-      const known = { identity: await file.identity(), size: bytes.length, lastLine };
+      const known = { identity: await file.identity(), size: bytes.length, lastLine: null };
       if (this.#state.kind === 'open') await this.#state.segment.close().catch(() => {});
       this.#state = { kind: 'open', segment: segmentOf(files, this.#path, file, known) };
     } catch (error) {
@@ -237,12 +234,15 @@ export class UndoStore {
   }
 
   /** A line that a crash cut short was of a change that was not made. What was read may not be on the disk yet. */
-  async #goOn(file: JournalFile, { size, lastLine }: Found): Promise<void> {
+  async #goOn(file: JournalFile, { size }: Found): Promise<void> {
     const identity = await file.identity();
     if (identity.size > size) await file.truncate(size);
     await file.datasync();
     await this.#files.syncDirectory(this.#dir);
-    this.#state = { kind: 'open', segment: segmentOf(this.#files, this.#path, file, { identity, size, lastLine }) };
+    this.#state = {
+      kind: 'open',
+      segment: segmentOf(this.#files, this.#path, file, { identity, size, lastLine: null }),
+    };
   }
 
   async #setAside(): Promise<void> {
@@ -258,18 +258,16 @@ interface Found {
   readonly entries: UndoEntries;
   /** The bytes of all whole lines. */
   readonly size: number;
-  readonly lastLine: string | null;
   readonly isDamaged: boolean;
 }
 
 const linesIn = async (file: JournalFile): Promise<Found> => {
   const entries = new UndoEntries();
   let size = 0;
-  let lastLine: string | null = null;
   let isDamaged = false;
   const identity = await file.identity();
   if (!identity.regular) throw new Error('it is not a plain file; move it away');
-  if (identity.size > REWRITE_BYTES) return { entries, size, lastLine, isDamaged: true };
+  if (identity.size > REWRITE_BYTES) return { entries, size, isDamaged: true };
   for await (const lines of linesOf(chunksOf(file))) {
     for (const { text, whole, start, bytes } of lines) {
       if (!whole) continue;
@@ -277,10 +275,9 @@ const linesIn = async (file: JournalFile): Promise<Found> => {
       if (line === null) isDamaged = true;
       else apply(line, `${text}\n`, entries);
       size = start + bytes + 1;
-      lastLine = text;
     }
   }
-  return { entries, size, lastLine, isDamaged };
+  return { entries, size, isDamaged };
 };
 
 const apply = (line: UndoLine, text: string, entries: UndoEntries): void => {

@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
 import { KEPT_FOR_MS } from '../../daemon/journal/undo-entries.ts';
 import { type UndoEntry, undoLineText } from '../../daemon/journal/undo-entry.ts';
 import {
@@ -31,18 +33,36 @@ const entryOf = (seq: number, after = 'red', at = NOW): UndoEntry => ({
 });
 const line = (entry: UndoEntry): string => `${undoLineText({ kind: 'entry', entry })}\n`;
 
+/** One whose line is as long as any may be. */
+const longest = (seq: number): UndoEntry =>
+  entryOf(seq, 'x'.repeat(MAX_ENTRY_BYTES - Buffer.byteLength(line(entryOf(seq, '')))));
+
 interface Place {
   readonly memory: MemoryFiles;
   readonly files: FaultyFiles;
   readonly open: (now?: () => number) => Promise<UndoStore>;
   /** What it complained of, null where all was well again. */
   readonly complaints: (string | null)[];
+  /** How many files are open. */
+  readonly held: () => number;
 }
 const place = (memory = memoryFiles()): Place => {
-  const files = faultyFiles(memory);
+  let open = 0;
+  const counted: JournalFiles = {
+    ...memory,
+    openAppend: async (path) => {
+      const file = await memory.openAppend(path);
+      open++;
+      return { ...file, close: async () => void open-- };
+    },
+  };
+  const files = faultyFiles(counted);
   const complaints: (string | null)[] = [];
   const complain = (complaint: string | null): unknown => complaints.push(complaint);
-  return { memory, files, complaints, open: (now = () => NOW) => UndoStore.open({ dir: DIR, now, files, complain }) };
+  return {
+    ...{ memory, files, complaints, held: () => open },
+    open: (now = () => NOW) => UndoStore.open({ dir: DIR, now, files, complain }),
+  };
 };
 const seqs = (store: UndoStore): number[] => store.list().map(({ seq }) => seq);
 
@@ -106,35 +126,80 @@ describe('the undo store', () => {
     expect(store.complaint).toBeNull();
   });
 
-  test('refuses what does not fit into what may wait for the disk, and goes on after', async () => {
+  test('lets as much wait for the disk as its limit says, refuses what is more, and goes on after', async () => {
     const { open } = place();
     const store = await open();
-    const long = 'x'.repeat(MAX_ENTRY_BYTES - 1000);
-    const entries = Array.from({ length: 1 + 2 * (MAX_QUEUED_BYTES / MAX_ENTRY_BYTES) }, (_, index) =>
-      entryOf(index + 1, long),
+    // The first is being written while the others arrive.
+    const fitting = 1 + MAX_QUEUED_BYTES / MAX_ENTRY_BYTES;
+    const results = await Promise.allSettled(
+      Array.from({ length: fitting + 2 }, (_, index) => store.keep(longest(index + 1))),
     );
-    const results = await Promise.allSettled(entries.map((entry) => store.keep(entry)));
-    expect(results.map(({ status }) => status)).toContain('rejected');
-    expect(results[0]).toMatchObject({ status: 'fulfilled' });
-    await store.keep(entryOf(999));
+    expect(results.map(({ status }) => status === 'fulfilled')).toEqual([
+      ...Array.from({ length: fitting }, () => true),
+      ...[false, false],
+    ]);
+    expect(results.at(-1)).toMatchObject({
+      reason: { name: 'UndoUnavailable', message: expect.stringContaining(PATH) },
+    });
+    await store.keep(longest(999));
     expect(seqs(store)).toContain(999);
   });
 
-  test('writes its file anew before it gets too long', async () => {
+  test('writes its file anew before it gets too long, and holds no other open', async () => {
+    const { memory, open, held } = place();
+    const store = await open();
+    const fitting = REWRITE_BYTES / MAX_ENTRY_BYTES;
+    for (let seq = 1; seq <= fitting; seq++) await store.keep(longest(seq));
+    expect((await memory.identify(PATH))?.size).toBe(REWRITE_BYTES);
+    await store.close();
+    const again = await open();
+    expect(again.complaint).toBeNull();
+    await again.keep(longest(fitting + 1));
+    expect((await memory.identify(PATH))?.size).toBeLessThanOrEqual(REWRITE_BYTES / 2 + MAX_ENTRY_BYTES);
+    expect(held()).toBe(1);
+    const before = again.list();
+    expect(before.at(-1)).toEqual(longest(fitting + 1));
+    await again.close();
+    expect(held()).toBe(0);
+    expect((await open()).list()).toEqual(before);
+  });
+
+  test('begins its new file anew where a crash left half of one', async () => {
+    const { memory, open } = place();
+    memory.put(PATH, `${line(entryOf(1))}junk\n`);
+    memory.put(`${PATH}.new`, 'half of one that a crash left');
+    await (await open()).close();
+    expect(memory.text(PATH)).toBe(line(entryOf(1)));
+  });
+
+  test('writes nothing at a start that finds all well, nor for the end of what it does not have', async () => {
+    const { files, memory, open } = place();
+    memory.put(PATH, line(entryOf(1)));
+    const store = await open();
+    store.spend(2);
+    await store.close();
+    const changes = ['write', 'truncate', 'rename', 'unlink', 'createNew', 'link'];
+    expect(files.log.filter((operation) => changes.includes(operation))).toEqual([]);
+    expect(memory.text(PATH)).toBe(line(entryOf(1)));
+  });
+
+  test('has on the disk what it was asked for before it was closed', async () => {
     const { memory, open } = place();
     const store = await open();
-    const long = 'x'.repeat(MAX_ENTRY_BYTES - 1000);
-    let longest = 0;
-    for (let seq = 1; seq <= 50; seq++) {
-      await store.keep(entryOf(seq, long));
-      longest = Math.max(longest, (await memory.identify(PATH))?.size ?? 0);
-    }
-    expect(longest).toBeGreaterThan(REWRITE_BYTES / 2);
-    expect(longest).toBeLessThanOrEqual(REWRITE_BYTES);
-    const before = store.list();
-    expect(before.at(-1)).toEqual(entryOf(50, long));
+    const kept = store.keep(entryOf(1));
     await store.close();
-    expect((await open()).list()).toEqual(before);
+    expect(memory.text(PATH)).toBe(line(entryOf(1)));
+    await kept;
+  });
+
+  test('is not to be had where something else is in the place of its file', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'qmcp-undo-'));
+    onTestFinished(() => rm(dir, { recursive: true }));
+    execFileSync('mkfifo', [join(dir, 'undo')]);
+    const store = await UndoStore.open({ dir, now: () => NOW });
+    expect(store.complaint).toContain('not a plain file');
+    await expect(store.keep(entryOf(1))).rejects.toThrow('not a plain file');
+    await store.close();
   });
 });
 
@@ -146,7 +211,7 @@ describe('a store whose disk fails', () => {
     ['datasync', 'EIO'],
     ['openAppend', 'EACCES'],
   ] as const)('refuses while %s fails with %s, says so, and comes back by itself', async (operation, fault) => {
-    const { files, open, complaints } = place();
+    const { files, open, complaints, held } = place();
     const store = await open();
     await store.keep(entryOf(1));
     // The file is opened again only after an append failed.
@@ -156,6 +221,7 @@ describe('a store whose disk fails', () => {
     await expect(store.keep(entryOf(2))).rejects.toThrow(UndoUnavailable);
     expect(store.complaint).toMatch(/^Old values cannot be kept in \/state\/undo: .*\.$/);
     expect(complaints).toEqual([store.complaint]);
+    expect(held()).toBe(0);
     files.fault = () => null;
     await store.keep(entryOf(3));
     expect(store.complaint).toBeNull();
@@ -180,10 +246,11 @@ describe('a store whose disk fails', () => {
   });
 
   test('that could not be read at the start is read before anything is written', async () => {
-    const { files, memory, open } = place();
+    const { files, memory, open, held } = place();
     memory.put(PATH, line(entryOf(1)));
     files.fault = (operation) => (operation === 'read' ? 'EIO' : null);
     const store = await open();
+    expect(held()).toBe(0);
     expect(store.complaint).toContain('the disk reports an error');
     expect(store.remembers(NOW)).toBe(false);
     await expect(store.keep(entryOf(2))).rejects.toThrow(UndoUnavailable);
@@ -227,9 +294,10 @@ describe('a store after a crash', () => {
     ['nothing of ours', '\0\0\0\0\n', []],
     ['more than it ever holds', 'x'.repeat(REWRITE_BYTES + 1), []],
   ])('with %s keeps that aside and says so', async (_, text, left) => {
-    const { memory, open } = place();
+    const { memory, open, held } = place();
     memory.put(PATH, text);
     const store = await open();
+    expect(held()).toBe(1);
     expect(seqs(store)).toEqual(left);
     expect(store.remembers(NOW)).toBe(false);
     const [, name] = /kept as (undo\.damaged-\S+?),/.exec(store.complaint ?? '') ?? [];
@@ -238,6 +306,32 @@ describe('a store after a crash', () => {
     expect(memory.text(PATH)).toBe([...left, 9].map((seq) => line(entryOf(seq))).join(''));
     await store.close();
     expect((await open()).complaint).toBeNull();
+  });
+
+  test('says both where it is damaged and cannot be written anew either', async () => {
+    const { files, memory, open, held } = place();
+    memory.put(PATH, `${line(entryOf(1))}junk\n`);
+    files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
+    const store = await open();
+    expect(store.complaint).toMatch(/^Old values cannot be kept in .*\. \/state\/undo held something .*\.$/);
+    expect(held()).toBe(0);
+    files.fault = () => null;
+    await store.keep(entryOf(2));
+    expect(store.complaint).toMatch(/^\/state\/undo held something/);
+    expect(memory.text(PATH)).toBe(line(entryOf(1)) + line(entryOf(2)));
+  });
+
+  test('leaves its file where it is when that cannot be set aside', async () => {
+    const { files, memory, open } = place();
+    memory.put(PATH, 'junk\n');
+    files.fault = (operation) => (operation === 'rename' ? 'EACCES' : null);
+    const store = await open();
+    expect(store.complaint).toMatch(/permission is denied/);
+    expect(memory.text(PATH)).toBe('junk\n');
+    files.fault = () => null;
+    await store.keep(entryOf(1));
+    expect(store.complaint).toContain('kept as undo.damaged-20270115T080000.000Z,');
+    expect(memory.text(PATH)).toBe(line(entryOf(1)));
   });
 
   test('has everything it acknowledged, and nothing twice or in halves, whatever fails and whenever the power goes', async () => {
