@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MAX_STEPS, openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
+import { MAX_CARRIED, MAX_STEPS, openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
 
 const INTENT = {
   type: 'intent',
@@ -67,6 +67,87 @@ describe('an open intent', () => {
   });
 });
 
+describe('an intent as read back', () => {
+  const ODD = { qubes: 'x', args: [1], digest: 5, nonce: 5, source: 5, principal: 5, service: 5, action: 5 };
+  const ANY = { qubes: [], args: {}, digest: '?', nonce: null, source: '?', principal: '?', service: '?', action: '?' };
+
+  test('has its number and time, and what it says', () => {
+    const args = { name: 'ai-new', count: 5, force: true, none: null };
+    const said = { ...INTENT, qubes: [CHILD], args, nonce: 'n' };
+    expect(following({ ...said, more: 'of a later version' }).list()).toEqual([
+      { ...said, seq: 1, ts: 't', steps: [] },
+    ]);
+  });
+
+  test('is there however odd its shape is, with what can be read of it', () => {
+    expect(following({ ...INTENT, ...ODD, call: 'x' }).list()).toEqual([
+      { ...INTENT, ...ANY, call: 0, seq: 1, ts: 't', steps: [] },
+    ]);
+    expect(following({ ...INTENT, qubes: [CHILD, { name: 'x' }], args: { a: {} } }).list()).toMatchObject([
+      { qubes: [], args: {} },
+    ]);
+  });
+
+  test('is there also from the first record of a file, however odd', () => {
+    const intent = { ...INTENT, ...ODD, type: 'x' };
+    const odd = { seq: 9, ts: 5, current: 'x', intent, steps: 'x' };
+    expect(following({ type: 'segment', open: [odd] }).list()).toEqual([
+      { ...INTENT, ...ANY, seq: 9, ts: '?', steps: [] },
+    ]);
+    expect(following({ type: 'break', open: [{ ...odd, steps: [{}] }] }).list()).toMatchObject([
+      { seq: 9, steps: [{ step: '?', qube: null, known: null }] },
+    ]);
+    expect(following({ type: 'segment', open: [{ ts: 't' }] }).list()).toEqual([]);
+    expect(following(INTENT, { type: 'segment' }).list()).toEqual([]);
+  });
+
+  test('of an earlier start takes no outcome of this one, and of this start its own', () => {
+    const carried = following({ ...INTENT, call: 1 }, { type: 'start' }, { ...INTENT, call: 2 }).carry();
+    expect(carried.map(({ seq, ts, current }) => ({ seq, ts, current }))).toEqual([
+      { seq: 1, ts: 't', current: false },
+      { seq: 3, ts: 't', current: true },
+    ]);
+    const left = (...records: Record<string, unknown>[]) =>
+      following({ type: 'segment', open: carried }, ...records)
+        .list()
+        .map(({ seq }) => seq);
+    expect(left({ type: 'outcome', call: 1 })).toEqual([1, 3]);
+    expect(left({ type: 'outcome', call: 2 })).toEqual([1]);
+    expect(left({ type: 'start' }, { type: 'outcome', call: 2 })).toEqual([1, 3]);
+  });
+
+  test('replaces, as the first of a file, what the file before had open', () => {
+    const carried = following(INTENT).carry();
+    const open = following({ ...INTENT, call: 7 }, { type: 'break', open: carried }, { type: 'outcome', call: 7 });
+    expect(open.list().map(({ call }) => call)).toEqual([3]);
+  });
+
+  test(`is carried on with ${MAX_CARRIED} at most, the newest of them`, () => {
+    const many = Array.from({ length: MAX_CARRIED + 1 }, (_, call) => ({ ...INTENT, call }));
+    const carried = following(...many).carry();
+    expect(carried).toHaveLength(MAX_CARRIED);
+    expect(carried[0]).toMatchObject({ seq: 2, intent: { call: 1 } });
+    expect(following(...many).list()).toHaveLength(MAX_CARRIED + 1);
+  });
+
+  test('shares its call with others, of which an outcome closes the newest', () => {
+    const end = { type: 'outcome', call: 3 };
+    const seqs = (...records: Record<string, unknown>[]) =>
+      following(...records)
+        .list()
+        .map(({ seq }) => seq);
+    expect(seqs(INTENT, INTENT, end)).toEqual([1]);
+    expect(seqs(INTENT, INTENT, end, end)).toEqual([]);
+    expect(seqs(INTENT, INTENT, end, end, end, INTENT)).toEqual([6]);
+    expect(seqs(end)).toEqual([]);
+  });
+
+  test('is left alone by records about other things, and by a finding about another', () => {
+    const others = ['decision', 'question', 'answer', 'stop', 'gap', 'checkpoint'].map((type) => ({ ...INTENT, type }));
+    expect(following(INTENT, ...others, { type: 'finding', intent_seq: 9 }).list()).toHaveLength(1);
+  });
+});
+
 describe('a plan', () => {
   const NONCE = 'f'.repeat(64);
   const PLAN = { ...INTENT, call: 0, service: 'qmcp.Commit', plan: NONCE, nonce: NONCE };
@@ -92,6 +173,13 @@ describe('a plan', () => {
     expect(following(PLAN, other).list()).toMatchObject([{ steps: [] }, {}]);
     expect(following(PLAN, stepOf(4), outcome(4, true), outcome(0, true)).list()).toEqual([]);
   });
+
+  test('takes nothing from calls of no plan, and is no step of itself', () => {
+    const alone = { ...INTENT, call: 4, nonce: 'e'.repeat(64) };
+    expect(following(PLAN, alone, { type: 'outcome', call: 9, ok: true }).list()).toMatchObject([{ steps: [] }, {}]);
+    expect(following({ ...PLAN, nonce: null }, { ...alone, plan: null }).list()).toMatchObject([{ steps: [] }, {}]);
+    expect(following(PLAN, { ...PLAN, call: 1 }).list()).toMatchObject([{ steps: [] }, { steps: [] }]);
+  });
 });
 
 describe('an outcome', () => {
@@ -104,5 +192,13 @@ describe('an outcome', () => {
     const records = [INTENT, step('left behind'), { type: 'outcome', call: 3 }];
     expect(following(...records).list()).toMatchObject([{ seq: 1 }]);
     expect(following(...records, { type: 'finding', intent_seq: 1 }).list()).toEqual([]);
+    const among = [
+      INTENT,
+      step('create'),
+      step('left behind'),
+      step('left behind', CHILD),
+      { type: 'outcome', call: 3 },
+    ];
+    expect(following(...among).list()).toMatchObject([{ seq: 1 }]);
   });
 });

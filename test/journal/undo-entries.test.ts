@@ -49,6 +49,39 @@ describe('the entries that are kept', () => {
     expect(seqs(entries)).toEqual([2, 3, 4, 5]);
   });
 
+  test('give way where most room is taken, what is written now not counted, and the oldest of the qube first', () => {
+    const entries = new UndoEntries();
+    const unit = MAX_BYTES / 16;
+    entries.add(entryOf(1, 1), 6 * unit);
+    entries.add(entryOf(2, 2), 3 * unit);
+    entries.add(entryOf(3, 2), 4 * unit);
+    entries.add(entryOf(4, 1), 4 * unit);
+    // The second has 7, the first 6 and the 4 of now.
+    expect(seqs(entries)).toEqual([1, 3, 4]);
+    entries.add(entryOf(5, 3), 4 * unit);
+    expect(seqs(entries)).toEqual([3, 4, 5]);
+  });
+
+  test('give way in the order of their qubes where these take up the same', () => {
+    const entries = new UndoEntries();
+    for (let seq = 1; seq <= 4; seq++) entries.add(entryOf(seq, seq), MAX_BYTES / 4);
+    entries.add(entryOf(5, 5), MAX_BYTES / 2);
+    expect(seqs(entries)).toEqual([3, 4, 5]);
+  });
+
+  test('leave the room that they took to others when they go', () => {
+    const entries = new UndoEntries();
+    for (let round = 0; round < 3; round++) {
+      for (let seq = 1; seq <= 4; seq++) entries.add(entryOf(seq, seq), MAX_BYTES / 4);
+      expect(seqs(entries)).toEqual([1, 2, 3, 4]);
+      for (let seq = 1; seq <= 4; seq++) entries.remove(seq);
+    }
+    for (let seq = 1; seq <= MAX_PER_QUBE; seq++) entries.add(entryOf(seq), 100);
+    entries.remove(MAX_PER_QUBE);
+    entries.add(entryOf(MAX_PER_QUBE + 1), 100);
+    expect(entries.get(1)).not.toBeNull();
+  });
+
   test('of one qube cannot be washed away by changes to another', () => {
     const entries = new UndoEntries();
     entries.add(entryOf(1, 1), 1000);
