@@ -16,11 +16,14 @@ export interface MemoryFiles extends JournalFiles {
   text(path: string): string;
   put(path: string, text: string): void;
   names(): string[];
+  /** How many files are open. */
+  held(): number;
 }
 
 export function memoryFiles(found: ReadonlyMap<string, Inode> = new Map()): MemoryFiles {
   const names = new Map<string, Inode>(found);
   let durableNames = new Map<string, Inode>(found);
+  let held = 0;
   let inodes = Math.max(0, ...[...found.values()].map(({ ino }) => ino));
 
   const create = (path: string): Inode => {
@@ -40,6 +43,10 @@ export function memoryFiles(found: ReadonlyMap<string, Inode> = new Map()): Memo
     size: inode.data.length,
     regular: true,
   });
+  const opened = (inode: Inode): JournalFile => {
+    held += 1;
+    return fileOf(inode);
+  };
   const fileOf = (inode: Inode): JournalFile => ({
     identity: async () => identityOf(inode),
     write: async (bytes) => {
@@ -53,14 +60,16 @@ export function memoryFiles(found: ReadonlyMap<string, Inode> = new Map()): Memo
     truncate: async (size) => {
       inode.data = inode.data.subarray(0, size);
     },
-    close: async () => {},
+    close: async () => {
+      held -= 1;
+    },
   });
 
   return {
-    openAppend: async (path) => fileOf(names.get(path) ?? create(path)),
+    openAppend: async (path) => opened(names.get(path) ?? create(path)),
     createNew: async (path) => {
       if (names.has(path)) throw failure('EEXIST');
-      return fileOf(create(path));
+      return opened(create(path));
     },
     identify: async (path) => {
       const inode = names.get(path);
@@ -98,6 +107,7 @@ export function memoryFiles(found: ReadonlyMap<string, Inode> = new Map()): Memo
       durableNames.set(path, inode);
     },
     names: () => [...names.keys()],
+    held: () => held,
   };
 }
 

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
 import { KEPT_FOR_MS } from '../../daemon/journal/undo-entries.ts';
 import { type UndoEntry, undoLineText } from '../../daemon/journal/undo-entry.ts';
 import {
@@ -47,20 +46,11 @@ interface Place {
   readonly held: () => number;
 }
 const place = (memory = memoryFiles()): Place => {
-  let open = 0;
-  const counted: JournalFiles = {
-    ...memory,
-    openAppend: async (path) => {
-      const file = await memory.openAppend(path);
-      open++;
-      return { ...file, close: async () => void open-- };
-    },
-  };
-  const files = faultyFiles(counted);
+  const files = faultyFiles(memory);
   const complaints: (string | null)[] = [];
   const complain = (complaint: string | null): unknown => complaints.push(complaint);
   return {
-    ...{ memory, files, complaints, held: () => open },
+    ...{ memory, files, complaints, held: memory.held },
     open: (now = () => NOW) => UndoStore.open({ dir: DIR, now, files, complain }),
   };
 };
