@@ -16,15 +16,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GENESIS, verifyLine } from '../../daemon/journal/chain.ts';
-import {
-  type Health,
-  MAX_OUTCOMES_QUEUED,
-  MAX_QUEUED,
-  MAX_QUEUED_BYTES,
-  MAX_RECORD_BYTES,
-  openJournal,
-} from '../../daemon/journal/journal.ts';
-import type { Intent, JournalRecord, Outcome } from '../../daemon/journal/record.ts';
+import { type Health, MAX_OUTCOMES_QUEUED, MAX_QUEUED, openJournal } from '../../daemon/journal/journal.ts';
+import type { Intent, JournalRecord, Outcome, Stop } from '../../daemon/journal/record.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
 import { type FaultyFiles, faultyFiles } from './faulty-files.ts';
 
@@ -52,13 +45,19 @@ const open = (reopened: (opening: unknown) => void = () => {}, healthChanged: (h
     rotation: NEVER,
   });
 
-const stop = (reason: string): JournalRecord => ({ type: 'stop', reason });
+const stop = (reason: string): Stop => ({ type: 'stop', reason });
 const START: JournalRecord = { type: 'start', version: '0', unfinished: 0 };
 const OF_CALL = { source: 'agent', principal: 'agent', service: 'qmcp.X', action: 'x', qubes: [], args: {} };
 const intent = (call: number): Intent => ({ type: 'intent', call, ...OF_CALL, digest: 'd', nonce: null });
 const outcome = (call: number): Outcome => ({
   ...{ type: 'outcome', call, ...OF_CALL, ok: true, error: null, cause: null, duration_ms: 1 },
 });
+
+/** The record with as long a text as takes up 64 KiB, stamped and without what joins its members. */
+const lengthened = <T extends JournalRecord>(record: (text: string) => T): T => {
+  const stamp = { boot: 'boot', mono_ms: 5, ts: '2026-01-02T00:00:00.000Z', v: 2 };
+  return record('x'.repeat(64 * 1024 + 1 - JSON.stringify({ ...record(''), ...stamp }).length));
+};
 
 const text = () => readFile(path, 'utf8');
 const lines = async () => (await text()).split('\n').slice(0, -1);
@@ -195,24 +194,34 @@ describe('the journal', () => {
     await third.journal.close();
   });
 
-  it('takes a record of the longest size and refuses one byte more', async () => {
+  it('takes a record of 64 KiB and refuses one byte more', async () => {
     const { journal } = await open();
-    const length = (reason: string) =>
-      journal.append(stop(reason)).then(
-        () => true,
-        () => false,
-      );
-    let fits = 0;
-    let over = MAX_RECORD_BYTES + 1;
-    while (over - fits > 1) {
-      const middle = (fits + over) >> 1;
-      if (await length('x'.repeat(middle))) fits = middle;
-      else over = middle;
-    }
-    expect(fits).toBeGreaterThan(MAX_RECORD_BYTES - 300);
-    expect(over).toBeLessThan(MAX_RECORD_BYTES);
+    const longest = lengthened((reason) => stop(reason));
+    await expect(journal.append(stop(`${longest.reason}x`))).rejects.toThrow('a record is too long');
+    await expect(journal.append(stop(`${longest.reason.slice(1)}ö`))).rejects.toThrow('a record is too long');
+    await journal.append(longest);
     await journal.close();
     await expectChain();
+  });
+
+  it('says why it refuses in words of its own, and then nothing else', async () => {
+    const { journal } = await open();
+    await expect(journal.append(stop('\ud800'))).rejects.toThrow(/^The journal .* cannot be written: .*surrogate/);
+    await journal.close();
+    await expect(journal.append(stop('x'))).rejects.toThrow(/^it is closed$/);
+  });
+
+  it('stamps a record with the time at which it was asked for', async () => {
+    let time = Date.UTC(2026, 0, 2);
+    const { journal } = await openJournal({ dir, now: () => time, monotonicMs: () => time, bootId: 'b', files });
+    const written = journal.append(intent(1));
+    time += 1000;
+    await written;
+    await journal.close();
+    expect((await records())[0]).toMatchObject({ ts: '2026-01-02T00:00:00.000Z', mono_ms: Date.UTC(2026, 0, 2) });
+    const again = await open();
+    expect(again.unfinished).toMatchObject([{ ts: '2026-01-02T00:00:00.000Z' }]);
+    await again.journal.close();
   });
 
   it('refuses a record that JSON cannot carry, and counts a note of that kind as lost', async () => {
@@ -222,7 +231,10 @@ describe('the journal', () => {
     await journal.append(stop('fine'));
     expect((await records())[0]).toMatchObject({ type: 'gap', refused: 1, lost: 1 });
     expect(journal.health()).toEqual({ ok: true });
+    await journal.append(stop('and again'));
     await journal.close();
+    // What was counted is said once.
+    expect(await reasons()).toEqual(['gap', 'fine', 'and again']);
   });
 
   it('lets as many records wait as the limit says, and refuses one more', async () => {
@@ -270,19 +282,43 @@ describe('a journal whose disk fails', () => {
     await journal.close();
   });
 
-  it('holds records of so many bytes at most', async () => {
+  it('holds 16 MiB of records, and 4 MiB more of how effects ended', async () => {
     const { journal } = await open();
     files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
-    const fits = Math.floor(MAX_QUEUED_BYTES / 60_000);
-    for (let i = 0; i < fits + 5; i += 1) journal.note(stop('x'.repeat(59_900)));
+    const note = lengthened((reason) => stop(reason));
+    for (let i = 0; i < 256 + 5; i += 1) journal.note(note);
+    const end = lengthened((cause) => ({ ...outcome(1), cause }));
+    for (let i = 0; i < 64 + 5; i += 1) journal.note(end);
     await journal.recover();
     files.fault = () => null;
     await journal.recover();
     const [gap, ...present] = await records();
-    expect(gap.lost + present.length).toBe(fits + 5);
-    expect(present.length).toBeGreaterThan(fits - 2);
-    expect(gap.lost).toBeGreaterThan(0);
+    expect(present.filter(({ type }) => type === 'stop')).toHaveLength(256);
+    expect(present.filter(({ type }) => type === 'outcome')).toHaveLength(64);
+    expect(gap).toMatchObject({ type: 'gap', refused: 0, lost: 10 });
     await journal.close();
+  });
+
+  it('has room again for as much as it has written', async () => {
+    const { journal } = await open();
+    for (let round = 0; round < 2; round += 1) {
+      for (let i = 0; i < 200; i += 1) journal.note(stop('x'.repeat(60_000)));
+      await journal.recover();
+    }
+    await journal.close();
+    expect((await records()).filter(({ type }) => type === 'stop')).toHaveLength(400);
+  });
+
+  it('stays closed, whatever is asked of it then', async () => {
+    const { journal } = await open();
+    files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
+    await expect(journal.append(stop('refused'))).rejects.toThrow();
+    await journal.close();
+    files.fault = () => null;
+    files.log.length = 0;
+    expect(await journal.recover()).toMatchObject({ ok: false });
+    await journal.close();
+    expect(files.log).toEqual([]);
   });
 
   it.each(['ENOSPC', 'EIO', 'EROFS', 'EACCES', 'EDQUOT'])(
@@ -299,7 +335,9 @@ describe('a journal whose disk fails', () => {
       expect(journal.health()).toEqual({ ok: true });
       expect(await reasons()).toEqual(['before', 'gap', 'after']);
       expect((await records())[1]).toMatchObject({ refused: 2, lost: 0 });
+      await journal.append(stop('and again'));
       await journal.close();
+      expect(await reasons()).toEqual(['before', 'gap', 'after', 'and again']);
       await expectChain();
     },
   );

@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CHECKPOINT_AFTER_MS, openJournal } from '../../daemon/journal/journal.ts';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { openJournal } from '../../daemon/journal/journal.ts';
 import type { Intent, JournalRecord, Outcome } from '../../daemon/journal/record.ts';
 import { ROTATION, type RotationLimits } from '../../daemon/journal/rotation.ts';
 import { type FaultyFiles, faultyFiles } from './faulty-files.ts';
@@ -85,7 +85,7 @@ describe('the checkpoints of the journal', () => {
     await journal.append(stop('1'));
     await journal.append(stop('2'));
     await journal.recover();
-    expect(timers.map(({ ms }) => ms)).toEqual([CHECKPOINT_AFTER_MS]);
+    expect(timers.map(({ ms }) => ms)).toEqual([5 * 60 * 1000]);
     timers[0]?.run();
     await journal.recover();
     expect(await checkpoints()).toEqual([3]);
@@ -97,6 +97,79 @@ describe('the checkpoints of the journal', () => {
     await journal.close();
     expect(timers[1]?.off).toBe(true);
     expect(await checkpoints()).toEqual([3, 5]);
+  });
+
+  it('are made after a write that was running when the timer went off', async () => {
+    const { journal } = await open();
+    await journal.append(stop('1'));
+    await journal.recover();
+    let gone = false;
+    files.fault = (operation) => {
+      if (operation === 'datasync' && !gone) {
+        gone = true;
+        timers[0]?.run();
+      }
+      return null;
+    };
+    await journal.append(stop('2'));
+    await journal.recover();
+    expect(await checkpoints()).toEqual([3]);
+    expect(await anchored()).toBe(3);
+    await journal.close();
+    expect(await checkpoints()).toEqual([3]);
+  });
+
+  it('are not made up for in the next write where one failed, but by the next timer', async () => {
+    const { journal } = await open();
+    await journal.append(stop('1'));
+    await journal.recover();
+    files.fault = (operation) => (operation === 'write' ? 'EIO' : null);
+    timers[0]?.run();
+    await journal.recover();
+    files.fault = () => null;
+    await journal.append(stop('2'));
+    await journal.recover();
+    expect(await checkpoints()).toEqual([]);
+    timers.at(-1)?.run();
+    await journal.recover();
+    expect(await checkpoints()).toEqual([3]);
+    await journal.close();
+  });
+
+  it('are waited for by a timer that is called off when they are made for another reason', async () => {
+    const { journal } = await open();
+    await journal.append(stop('1'));
+    await journal.recover();
+    expect(timers.map(({ off }) => off)).toEqual([false]);
+    await Promise.all(Array.from({ length: 254 }, (_, i) => journal.append(stop(String(i)))));
+    await journal.recover();
+    expect(timers.map(({ off }) => off)).toEqual([false]);
+    await journal.append(stop('the 256th is the checkpoint, and this is one more'));
+    await journal.recover();
+    expect(await checkpoints()).toEqual([256]);
+    await journal.close();
+    expect(timers.filter(({ off }) => !off)).toEqual([]);
+  });
+
+  it('are waited for by a timer of its own where none is given, which ends with the journal', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { journal } = await openJournal({
+      ...{ dir: log, state, bootId: 'b', now: () => time, monotonicMs: () => 1 },
+    });
+    await journal.append(stop('1'));
+    await journal.recover();
+    vi.advanceTimersByTime(5 * 60 * 1000 - 1);
+    await journal.recover();
+    expect(await checkpoints()).toEqual([]);
+    vi.advanceTimersByTime(1);
+    await journal.recover();
+    expect(await checkpoints()).toEqual([2]);
+    await journal.append(stop('2'));
+    await journal.recover();
+    expect(vi.getTimerCount()).toBe(1);
+    await journal.close();
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it('are counted on over a restart', async () => {
@@ -188,6 +261,18 @@ describe('a start of the journal', () => {
     expect(await reopened()).toEqual([]);
   });
 
+  it('calls the file cut, not gone, where a piece of a line is left of it', async () => {
+    await filled();
+    await writeFile(path(), '{"boot"');
+    expect(await reopened()).toMatchObject([{ type: 'break', reason: 'cut', last_good_seq: 0, line: null }]);
+  });
+
+  it('does not miss a second file that a crash kept from being written', async () => {
+    await filled();
+    await rm(join(state, 'checkpoint.json'));
+    expect(await reopened()).toEqual([]);
+  });
+
   it('says when the second file was taken away right after a new file was begun', async () => {
     const rotating = await open({ ...ROTATION, ageMs: 1000 });
     await rotating.journal.append(stop('1'));
@@ -273,6 +358,51 @@ describe('the rotation of the journal', () => {
     await journal.append(stop('3'));
     await journal.close();
     expect(await names()).toEqual(['audit-000000000001-000000000004.jsonl.gz', 'audit.jsonl']);
+  });
+
+  it('begins a new file when the old one is old enough, its age before a restart counted', async () => {
+    const first = await open({ ...ROTATION, ageMs: 1000 });
+    await first.journal.append(stop('1'));
+    await first.journal.close();
+    time += 999;
+    const second = await open({ ...ROTATION, ageMs: 1000 });
+    await second.journal.append(stop('2'));
+    expect(await names()).toEqual(['audit.jsonl']);
+    time += 1;
+    await second.journal.append(stop('3'));
+    await second.journal.close();
+    expect(await names()).toEqual(['audit-000000000001-000000000005.jsonl.gz', 'audit.jsonl']);
+  });
+
+  it('begins no file after one that holds nothing but its beginning, however short files have to be', async () => {
+    const { journal } = await open({ bytes: 1, ageMs: 0, keep: 100 });
+    await journal.recover();
+    expect(await names()).toEqual(['audit.jsonl']);
+    await journal.append(stop('1'));
+    await journal.append(stop('2'));
+    await journal.recover();
+    await journal.close();
+    await (await open({ bytes: 1, ageMs: 0, keep: 100 })).journal.close();
+    const types = await Promise.all(
+      (await names()).map(async (name) => (await readRecords(name)).map(({ type, reason }) => reason ?? type)),
+    );
+    expect(types.slice(0, 2)).toEqual([
+      ['1', 'checkpoint'],
+      ['segment', '2', 'checkpoint'],
+    ]);
+    for (const file of types.slice(2)) expect(file[0]).toBe('segment');
+  });
+
+  it('keeps as many old files as the limit says, and not one less', async () => {
+    const { journal } = await open({ bytes: 1, ageMs: Number.POSITIVE_INFINITY, keep: 3 });
+    const old = async () => (await names()).filter((name) => name !== 'audit.jsonl').length;
+    for (const count of [1, 2, 3]) {
+      await journal.append(stop('x'));
+      await journal.recover();
+      await expect.poll(async () => (await names()).filter((name) => name.endsWith('.gz')).length).toBe(count);
+      expect(await old()).toBe(count);
+    }
+    await journal.close();
   });
 
   it('removes the oldest of too many, and says so in the journal first', async () => {
@@ -365,6 +495,21 @@ describe('the rotation of the journal', () => {
     for (let i = 1; i <= 30; i += 1) await journal.append(stop(String(i)));
     await journal.close();
     expect(journal.health()).toEqual({ ok: true, warning: expect.stringContaining('Old files') });
+  });
+
+  it('says in its warning what the one who compresses said, whatever that is', async () => {
+    for (const [error, said] of [
+      [new Error('no room'), 'no room'],
+      ['odd', 'odd'],
+    ] as const) {
+      const { journal } = await openJournal({
+        ...{ dir: log, bootId: 'b', now: () => time, monotonicMs: () => 1, compress: () => Promise.reject(error) },
+      });
+      await journal.close();
+      expect(journal.health()).toEqual({
+        ...{ ok: true, warning: `Old files of the journal cannot be compressed or removed: ${said}.` },
+      });
+    }
   });
 
   it('tries again at the next checkpoint, and takes the warning back', async () => {
