@@ -268,11 +268,12 @@ describe('a journal whose disk fails', () => {
 
   it('writes how effects ended also when notes have filled the queue meanwhile, up to a limit', async () => {
     const { journal } = await open();
-    for (let call = 1; call <= MAX_OUTCOMES_QUEUED + 1; call += 1) await journal.append(intent(call));
+    const calls = Array.from({ length: MAX_OUTCOMES_QUEUED + 1 }, (_, index) => index + 1);
+    await Promise.all(calls.map((call) => journal.append(intent(call))));
     files.fault = (operation) => (operation === 'write' ? 'ENOSPC' : null);
     await expect(journal.append(stop('refused'))).rejects.toThrow();
     for (let i = 0; i < MAX_QUEUED + 1; i += 1) journal.note(stop(String(i)));
-    for (let call = 1; call <= MAX_OUTCOMES_QUEUED + 1; call += 1) journal.note(outcome(call));
+    for (const call of calls) journal.note(outcome(call));
     await journal.recover();
     files.fault = () => null;
     expect(await journal.recover()).toEqual({ ok: true });

@@ -116,16 +116,6 @@ describe('a journal that nobody touched', () => {
     });
   });
 
-  it('tells how far it got, now and then', async () => {
-    const lines = rechain(Array.from({ length: 45_000 }, () => allLines()[0] as string));
-    const told: number[] = [];
-    const progress = (records: number): unknown => told.push(records);
-    expect(await verify([{ name: 'audit.jsonl', lines }], { keys: [], anchor: null, progress })).toMatchObject({
-      ok: true,
-    });
-    expect(told).toEqual([20_000, 40_000]);
-  });
-
   it('can be verified one file at a time', async () => {
     for (const file of journal.files) {
       const anchor = file.name === 'audit.jsonl' ? journal.anchor : null;
@@ -344,5 +334,17 @@ describe('the log of the implementation before this one', () => {
       const report = await verifyJournal([source('log', changed.join('\n'))], options);
       expect(report.fault).toMatchObject({ what, line, seq });
     }
+  });
+});
+
+describe('going through a long journal', () => {
+  it('tells how far it got, now and then', async () => {
+    const lines = rechain(Array.from({ length: 40_001 }, () => allLines()[0] as string));
+    const told: number[] = [];
+    const progress = (records: number): unknown => told.push(records);
+    expect(await verify([{ name: 'audit.jsonl', lines }], { keys: [], anchor: null, progress })).toMatchObject({
+      ok: true,
+    });
+    expect(told).toEqual([20_000, 40_000]);
   });
 });
