@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { sha256 } from '../../daemon/journal/chain.ts';
 import { EARLIER_GENESIS, isEarlier, verifyEarlierLine } from '../../daemon/journal/earlier-log.ts';
+import { dumpPython, parsePython } from '../../daemon/journal/python-json.ts';
 
 const SAMPLE = readFileSync(new URL('earlier/sample.jsonl', import.meta.url), 'utf8')
   .split('\n')
@@ -39,6 +41,25 @@ describe('the log of the implementation before this one', () => {
     });
   });
 
+  it('is not right where a member is missing or of another kind, whatever the hash says', () => {
+    const hashed = (record: object) => {
+      const hash = sha256(dumpPython(parsePython(JSON.stringify(record)) ?? expect.fail()));
+      return JSON.stringify({ ...record, hash });
+    };
+    const { hash: prev } = EARLIER_GENESIS;
+    const check = (record: object) => verifyEarlierLine(hashed(record), EARLIER_GENESIS);
+    expect(check({ v: 1, prev, seq: 1 })).toMatchObject({ ok: true, head: { seq: 1 } });
+    expect(check({ v: 1, prev })).toEqual({ ok: false, fault: 'seq', seq: null });
+    expect(check({ v: 1, prev, seq: '1' })).toEqual({ ok: false, fault: 'seq', seq: null });
+    expect(check({ v: 1, prev, seq: 1.5 })).toEqual({ ok: false, fault: 'seq', seq: null });
+    expect(check({ v: 1, seq: 1 })).toEqual({ ok: false, fault: 'prev', seq: 1 });
+    expect(check({ v: 1, prev: 5, seq: 1 })).toEqual({ ok: false, fault: 'prev', seq: 1 });
+    expect(verifyEarlierLine(JSON.stringify({ v: 1, prev, seq: 1 }), EARLIER_GENESIS)).toEqual({
+      ...{ ok: false, fault: 'hash', seq: 1 },
+    });
+    expect(verifyEarlierLine('"text"', EARLIER_GENESIS)).toEqual({ ok: false, fault: 'unparseable', seq: null });
+  });
+
   it('finds each single change of a character', () => {
     for (const [index, line] of SAMPLE.entries()) {
       const at = line.indexOf('"ok":') + 5;
@@ -53,5 +74,8 @@ describe('the log of the implementation before this one', () => {
     expect(isEarlier('{"v":2,"type":"stop"}')).toBe(false);
     expect(isEarlier('{"v":1,"type":"stop"}')).toBe(false);
     expect(isEarlier('garbage')).toBe(false);
+    expect(isEarlier('{"v":1}')).toBe(true);
+    for (const other of ['{"v":2}', '{"v":"1"}', '{"v":1.5}', '{}', '[1]', '1', '"v"'])
+      expect(isEarlier(other)).toBe(false);
   });
 });

@@ -32,6 +32,19 @@ describe('JSON as Python has it', () => {
     ['"\\/\\u0041"', '"/A"'],
     ['"\\ud83d\\ude00"', '"\\ud83d\\ude00"'],
     ['{"__proto__":1}', '{"__proto__":1}'],
+    ['\t{ "b" : [ ] , "a" : { } }\n', '{"a":{},"b":[]}'],
+    ['{"a":[1,"x",null,{"c":[true,false]}]}', '{"a":[1,"x",null,{"c":[true,false]}]}'],
+    ['[NaN,Infinity,-Infinity,1e999,-1e999]', '[NaN,Infinity,-Infinity,Infinity,-Infinity]'],
+    ['[-0,-0.0,-0e1,0,0.0,10,-10]', '[0,-0.0,-0.0,0,0.0,10,-10]'],
+    ['"\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000"', '"\\"\\\\/\\b\\f\\n\\r\\t\\u0000"'],
+    ['"~\u0080\ud800"', '"~\\u0080\\ud800"'],
+    // By code point, and a name before those that begin with it; JavaScript would sort the surrogates first.
+    ['{"\ud83d\ude00":1,"\ufb33":2}', '{"\\ufb33":2,"\\ud83d\\ude00":1}'],
+    ['{"ab":1,"a":2,"b":3,"":4}', '{"":4,"a":2,"ab":1,"b":3}'],
+    [
+      '{"\ud83d\ude00b":1,"\ud83d\ude00a":2,"\ud83d\ude00":3}',
+      '{"\\ud83d\\ude00":3,"\\ud83d\\ude00a":2,"\\ud83d\\ude00b":1}',
+    ],
   ])('reads %j and writes %j', (text, written) => {
     expect(rewritten(text)).toBe(written);
   });
@@ -55,16 +68,50 @@ describe('JSON as Python has it', () => {
     '{a:1}',
     '1 2',
     '\ufeff1',
+    '[',
+    '[1',
+    '[,1]',
+    '{"a"}',
+    '{"a":}',
+    '{"a":1',
+    '{"a":1;"b":2}',
+    '{"a":1 "b":2}',
+    '{1:2}',
+    '}',
+    ']',
+    '"a',
+    '"\\',
+    '"\\u00g0"',
+    '-',
+    '1e',
+    '1e+',
+    '-NaN',
+    '+Infinity',
+    'x1',
+    '"a"x',
   ])('does not read %j', (text) => {
     expect(parsePython(text)).toBeNull();
   });
 
   it('reads nesting and integers up to its limits and no further', () => {
     const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
-    expect(rewritten(nested(MAX_DEPTH))).toBe(nested(MAX_DEPTH));
+    // The innermost has nothing in it, and nothing is not nested.
+    expect(rewritten(nested(MAX_DEPTH + 1))).toBe(nested(MAX_DEPTH + 1));
     expect(parsePython(nested(MAX_DEPTH + 2))).toBeNull();
-    expect(rewritten(`-${'1'.repeat(MAX_DIGITS)}`)).not.toBeNull();
-    expect(parsePython('1'.repeat(MAX_DIGITS + 1))).toBeNull();
+    const objects = (depth: number) => `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`;
+    expect(rewritten(objects(MAX_DEPTH))).toBe(objects(MAX_DEPTH));
+    expect(parsePython(objects(MAX_DEPTH + 1))).toBeNull();
+    for (const sign of ['', '-']) {
+      expect(rewritten(`${sign}${'1'.repeat(MAX_DIGITS)}`)).toBe(`${sign}${'1'.repeat(MAX_DIGITS)}`);
+      expect(parsePython(`${sign}${'1'.repeat(MAX_DIGITS + 1)}`)).toBeNull();
+    }
+    expect(rewritten(`0.${'1'.repeat(MAX_DIGITS)}`)).toBe('0.1111111111111111');
+  });
+
+  it('is written without one member of the outermost object alone', () => {
+    const value = parsePython('{"b":{"hash":1},"hash":2,"a":[{"hash":3}]}') ?? expect.fail();
+    expect(dumpPython(value, 'hash')).toBe('{"a":[{"hash":3}],"b":{"hash":1}}');
+    expect(dumpPython(value)).toBe('{"a":[{"hash":3}],"b":{"hash":1},"hash":2}');
   });
 
   it('reads a long string of escapes without running out of stack', () => {
