@@ -89,7 +89,8 @@ export async function verifyJournal(sources: readonly Source[], options: VerifyO
     } catch (error) {
       fault = finding('unreadable', source.path, null, null, error instanceof Error ? error.message : String(error));
     }
-    fault ??= walk?.endOf(source) ?? null;
+    // Also where nothing was read yet: an old file that was emptied is cut.
+    fault ??= (walk ?? journalWalk(options)).endOf(source);
     if (fault !== null) break;
   }
   const lastFile = sources.at(-1)?.path ?? '';

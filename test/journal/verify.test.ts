@@ -83,8 +83,8 @@ const inFiles = (lines: readonly string[]) => {
   });
 };
 /** What somebody can do who has the files but not the key: change a record and write all hashes after it anew. */
-function rechain(lines: readonly string[]): string[] {
-  let head = GENESIS;
+function rechain(lines: readonly string[], after: Head = GENESIS): string[] {
+  let head = after;
   return lines.map((line) => {
     const { hash: _, ...record } = { ...JSON.parse(line), seq: head.seq + 1, prev: head.hash };
     head = { seq: record.seq, hash: sha256(canonical(record)) };
@@ -299,6 +299,160 @@ describe('what the broker itself says of its journal', () => {
   });
 });
 
+describe('a journal as somebody may put it together', () => {
+  const ELSEWHERE: Head = { seq: 5, hash: 'a'.repeat(64) };
+  const text = (record: object) => canonical({ ...JSON.parse(allLines()[0] as string), ...record });
+  const chain = (records: readonly object[], after?: Head) => rechain(records.map(text), after);
+  const headOf = (lines: readonly string[]): Head => JSON.parse(lines.at(-1) as string);
+  const unsealed = (lines: readonly string[], options: Partial<VerifyOptions> = {}) =>
+    verify([{ name: 'audit.jsonl', lines: [...lines] }], { keys: [], anchor: null, ...options });
+  const both = (before: readonly string[], after: readonly string[]) =>
+    verify(
+      [
+        { name: 'first', lines: [...before] },
+        { name: 'audit.jsonl', lines: [...after] },
+      ],
+      { keys: [], anchor: null },
+    );
+  const broken = { type: 'break', reason: 'changed', kept: 'audit.broken-1', line: 3, last_good_seq: 2, open: [] };
+  const segment = { type: 'segment', previous: 'audit-000000000001-000000000005.jsonl', open: [] };
+
+  it('may lack its beginning where it says itself that exactly this was removed', async () => {
+    const pruned = (last: number) =>
+      chain([segment, stop('x'), { type: 'pruned', file: 'f', first_seq: 1, last_seq: last }], ELSEWHERE);
+    expect(await unsealed(pruned(5))).toMatchObject({ ok: true, records: 3, last: 8 });
+    for (const last of [4, 6]) {
+      expect((await unsealed(pruned(last))).fault).toMatchObject({ what: 'missing-file', line: null, seq: 6 });
+      expect(await unsealed(pruned(last), { whole: false })).toMatchObject({ ok: true });
+    }
+  });
+
+  it('does not begin with any other record than the first, one that follows a file, or a break', async () => {
+    expect((await unsealed(chain([stop('x')], ELSEWHERE))).fault).toMatchObject({ what: 'beginning', line: 1, seq: 6 });
+    expect(await unsealed(chain([broken], ELSEWHERE))).toMatchObject({ fault: null, breaks: [{ seq: 6 }] });
+    const changed = chain([stop('x')]).map((line) => line.replace('"x"', '"y"'));
+    expect((await unsealed(changed)).fault).toMatchObject({ what: 'hash', line: 1, seq: 1 });
+    expect((await unsealed(['junk'])).fault).toMatchObject({ what: 'unparseable', line: 1, seq: null });
+  });
+
+  it('may go on after a break that does not follow, at the beginning of a file and with higher numbers', async () => {
+    const before = chain([stop('1'), stop('2')]);
+    const later = (seq: number, record: object = broken) => chain([record, stop('3')], { ...ELSEWHERE, seq: seq - 1 });
+    expect(await both(before, later(3))).toMatchObject({
+      fault: null,
+      records: 4,
+      breaks: [{ type: 'break', seq: 3 }],
+    });
+    expect(await both(before, later(9))).toMatchObject({
+      fault: null,
+      records: 4,
+      breaks: [{ type: 'break', seq: 9 }],
+    });
+    expect((await both(before, later(2))).fault).toMatchObject({ what: 'prev', line: 1, seq: 2 });
+    expect((await both(before, later(3, segment))).fault).toMatchObject({ what: 'prev', line: 1, seq: 3 });
+    expect((await unsealed([...before, ...later(3)])).fault).toMatchObject({ what: 'prev', line: 3, seq: 3 });
+    const changed = later(3).map((line) => line.replace('"changed"', '"other"'));
+    expect((await both(before, changed)).fault).toMatchObject({ what: 'hash', line: 1, seq: 3 });
+    expect((await both(before, ['junk'])).fault).toMatchObject({ what: 'unparseable', line: 1, seq: null });
+    // What follows a jump of the numbers alone, though its hash fits, is no break either.
+    const jump = chain([stop('3')], { ...headOf(before), seq: 7 });
+    expect((await both(before, jump)).fault).toMatchObject({ what: 'seq', line: 1, seq: 8 });
+  });
+
+  it('holds no checkpoint that states anything but where the chain stood', async () => {
+    const before = chain([stop('1'), stop('2')]);
+    const { seq, hash } = headOf(before);
+    const later = (statement: unknown) =>
+      unsealed([...before, ...chain([{ type: 'checkpoint', statement, signature: 's', key: 'k' }], headOf(before))]);
+    const state = (stated: object) => canonical({ v: 1, ts: 't', seq, hash, ...stated });
+    expect(await later(state({}))).toMatchObject({ ok: true, signedUpTo: null, last: 3 });
+    for (const wrong of [state({ seq: 1 }), state({ seq: 3 }), state({ hash: 'a'.repeat(64) }), 'junk', null]) {
+      expect((await later(wrong)).fault).toMatchObject({ what: 'checkpoint', line: 3, seq: 3 });
+    }
+  });
+
+  it('lists no more breaks than it can, and is not right for that', async () => {
+    const lines = chain(Array.from({ length: MAX_REMARKS + 1 }, () => broken));
+    const { ok, breaks, remarks } = await unsealed(lines);
+    expect([ok, breaks.length, remarks.length]).toEqual([false, MAX_REMARKS, MAX_REMARKS]);
+  });
+
+  it('ends in old files where their names say so', async () => {
+    const name = 'audit-000000000001-000000000002.jsonl';
+    const ends = async (records: readonly object[]) =>
+      (await verify([{ name, lines: chain(records) }], { keys: [], anchor: null })).fault;
+    expect(await ends([stop('1'), stop('2')])).toBeNull();
+    expect(await ends([stop('1')])).toMatchObject({ what: 'cut', file: name, line: null, seq: 1 });
+    expect(await ends([stop('1'), stop('2'), stop('3')])).toMatchObject({ what: 'cut', seq: 3 });
+    expect(await ends([])).toMatchObject({ what: 'cut', seq: null });
+  });
+
+  it('is said in sentences to be damaged, with file, line and record as far as they are known', async () => {
+    const lines = chain([stop('1'), stop('2')]);
+    const sentence = async (made: Promise<{ fault: { sentence: string } | null }>) => (await made).fault?.sentence;
+    expect(await sentence(unsealed([lines[0] as string, 'junk']))).toBe(
+      'audit.jsonl: line 2 is not a record of the journal: it is damaged, or something else wrote it.',
+    );
+    expect(await sentence(unsealed([lines[0] as string, lines[0] as string]))).toMatch(
+      /^audit\.jsonl: line 2 \(record 1\) does not follow the record before it: .*\.$/,
+    );
+    const anchor = { ...ELSEWHERE, seq: 9 };
+    expect(await sentence(unsealed(lines, { anchor }))).toBe(
+      'audit.jsonl: record 2 is the last, but records after it are missing (a signed checkpoint names record 9, the file ends at 2).',
+    );
+    expect(await sentence(unsealed([], { anchor }))).toBe(
+      'audit.jsonl: it is the last, but records after it are missing (a signed checkpoint names record 9, the file ends at none).',
+    );
+    for (const [error, said] of [
+      [new Error('EIO'), 'EIO'],
+      ['odd', 'odd'],
+    ] as const) {
+      const unreadable: Source = {
+        ...source('audit.jsonl', ''),
+        // biome-ignore lint/correctness/useYield: it ends before there is anything
+        async *chunks() {
+          throw error;
+        },
+      };
+      const { keys, whole, knownBreaks } = { keys: [], whole: true, knownBreaks: new Set<number>() };
+      const report = await verifyJournal([unreadable], { keys, whole, knownBreaks, anchor: null });
+      expect(report).toMatchObject({ ok: false, format: 'journal', records: 0, last: null });
+      expect(report.fault?.sentence).toBe(`audit.jsonl: it cannot be read (${said}).`);
+    }
+    expect(await sentence(verifyJournal([], { keys: [], anchor, knownBreaks: new Set(), whole: true }))).toMatch(
+      /^: it is the last/,
+    );
+  });
+
+  it.each([
+    [
+      { ...broken },
+      'The journal was found damaged (changed) after record 2; what was there is kept as audit.broken-1. ',
+    ],
+    [{ ...broken, kept: null }, 'The journal was found damaged (changed) after record 2. '],
+    [{ type: 'torn', bytes: 9, kept: 'f' }, 'A crash left a half-written record of 9 bytes; it is kept as f.'],
+    [{ type: 'gap', refused: 2, lost: 1 }, 'could not be written for a while: 2 records refused, 1 lost.'],
+    [{ type: 'anchor', found: 'bad' }, 'At a start the file with the newest checkpoint was bad.'],
+    [{ type: 'key', lost: 'a', key: 'b' }, 'The signing key a was gone at a start; from here on b signs.'],
+    [{ type: 'pruned', file: 'f' }, 'The old file f was removed because there were too many.'],
+  ])('says of itself, of %j: %j', async (record, said) => {
+    const { remarks, breaks } = await unsealed(chain([record]));
+    expect(remarks).toEqual([
+      {
+        type: record.type,
+        seq: 1,
+        ts: JSON.parse(allLines()[0] as string).ts,
+        sentence: expect.stringContaining(said),
+      },
+    ]);
+    expect(breaks).toEqual(record.type === 'break' ? remarks : []);
+  });
+
+  it('says nothing of itself in any other record', async () => {
+    expect((await unsealed(chain([stop('1'), { type: 'start', version: '1', unfinished: 0 }]))).remarks).toEqual([]);
+  });
+});
+
 describe('the log of the implementation before this one', () => {
   const text = () => readFile(new URL('earlier/sample.jsonl', import.meta.url), 'utf8');
   const options = { keys: [], anchor: null, knownBreaks: new Set<number>(), whole: false };
@@ -321,6 +475,18 @@ describe('the log of the implementation before this one', () => {
   it('is looked at by itself where it is named beside such a journal', async () => {
     const held = { ...options, keys: [journal.key], anchor: journal.anchor };
     expect((await verifyJournal([source('/log/qmcp-audit.log', await text())], held)).ok).toBe(true);
+  });
+
+  it('is unparseable where it is no UTF-8, and has no last record where none fits', async () => {
+    const [first] = (await text()).split('\n') as [string];
+    const bytes = Buffer.concat([Buffer.from(`${first}\n`), Buffer.from([0xff, 0x0a])]);
+    expect(await verifyJournal([source('log', bytes)], options)).toMatchObject({
+      ...{ ok: false, records: 1, last: 1, remarks: [], breaks: [], signedUpTo: null },
+      fault: { what: 'unparseable', file: 'log', line: 2, seq: null },
+    });
+    expect(await verifyJournal([source('log', first.replace('true', 'false'))], options)).toMatchObject({
+      ...{ ok: false, format: 'earlier', records: 0, last: null, fault: { what: 'hash', line: 1 } },
+    });
   });
 
   it('names the first record that does not fit', async () => {
