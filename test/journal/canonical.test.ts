@@ -75,6 +75,15 @@ describe('canonical JSON', () => {
     expect(() => canonical(value)).toThrow(TypeError);
   });
 
+  it('takes an object without a prototype, as parsers make them, for a plain one', () => {
+    expect(canonical(Object.assign(Object.create(null), { b: 1, a: [Object.create(null)] }))).toBe('{"a":[{}],"b":1}');
+  });
+
+  it('says of what it refuses what it is', () => {
+    expect(() => canonical([{ a: undefined }])).toThrow('a record holds a undefined, which JSON cannot carry');
+    expect(() => canonical(1n)).toThrow('a record holds a bigint, which JSON cannot carry');
+  });
+
   it('takes objects nested to the limit and refuses one level more', () => {
     const nested = (levels: number): unknown => (levels === 0 ? 1 : { a: nested(levels - 1) });
     expect(() => canonical(nested(MAX_DEPTH))).not.toThrow();
@@ -121,6 +130,8 @@ describe('canonical JSON', () => {
   it.each([
     ['{"a":1,"b":[{"c":null,"d":"\\n"}]}', true],
     ['{"b":1,"a":1}', false],
+    ['[1,{"b":1,"a":1}]', false],
+    ['[[1],{"a":1,"b":1}]', true],
     ['{"a":[{"d":1,"c":2}]}', false],
     ['{"a":1,"a":1}', false],
     ['{"10":1,"9":2}', true],
@@ -134,6 +145,8 @@ describe('canonical JSON', () => {
     ['"\\\\ud800"', true],
     ['{"\\udfff":1}', false],
     ['{"__proto__":1,"toJSON":2}', true],
+    [`${'{"a":'.repeat(MAX_DEPTH)}1${'}'.repeat(MAX_DEPTH)}`, true],
+    [`${'{"a":'.repeat(MAX_DEPTH + 1)}1${'}'.repeat(MAX_DEPTH + 1)}`, false],
     [`${'['.repeat(MAX_DEPTH)}${']'.repeat(MAX_DEPTH)}`, true],
     [`${'['.repeat(MAX_DEPTH + 1)}${']'.repeat(MAX_DEPTH + 1)}`, false],
   ])('of the text %s: %s', (text, wanted) => {

@@ -53,8 +53,41 @@ describe('a line of the undo store', () => {
     ['a feature that is none', line({ change: { ...entry.change, kind: 'feature', name: 'a+b' } })],
     ['a tag that is none', line({ change: { kind: 'tombstone', before: ['a b'], after: [] } })],
     ['a kind that there is not', line({ change: { ...entry.change, kind: 'volume' } })],
+    ['no version', '{"spent":7}'],
+    ['half a number', '{"v":1,"spent":1.5}'],
+    ['both', `{"v":1,"spent":7,"entry":${JSON.stringify(entry)}}`],
+    ['neither', '{"v":1}'],
+    ['no entry', '{"v":1,"entry":{}}'],
+    ['another version of an entry', JSON.stringify({ v: 2, entry })],
+    ['an entry of no number', line({ seq: 0 })],
+    ['an entry of half a number', line({ seq: 1.5 })],
+    ['a time before all', line({ at: -1 })],
+    ['half a time', line({ at: 1.5 })],
+    ['a service that is no text', line({ service: 5 })],
+    ['a source that is no text', line({ source: null })],
+    ['a principal that is no text', line({ principal: undefined })],
+    ['more in an entry', line({ x: 1 })],
+    ['more in a qube', line({ qube: { ...entry.qube, x: 1 } })],
+    ['no qube', line({ qube: {} })],
+    ['more in a property', line({ change: { ...entry.change, x: 1 } })],
+    ['more in a value', line({ change: { ...entry.change, before: { value: 'red', x: 1 } } })],
+    ['no value', line({ change: { ...entry.change, before: {} } })],
+    ['a value that is no text', line({ change: { ...entry.change, after: 5 } })],
+    ['more in a feature', line({ change: { ...entry.change, kind: 'feature', x: 1 } })],
+    ['more in a firewall', line({ change: { kind: 'firewall', before: '', after: '', x: 1 } })],
+    ['firewall rules that are no text', line({ change: { kind: 'firewall', before: null, after: '' } })],
+    ['new firewall rules that are no text', line({ change: { kind: 'firewall', before: '', after: 5 } })],
+    ['more in a tombstone', line({ change: { kind: 'tombstone', before: [], after: [], x: 1 } })],
+    ['a new tag that is none', line({ change: { kind: 'tombstone', before: [], after: ['a b'] } })],
+    ['tags that are no list', line({ change: { kind: 'tombstone', before: 'a', after: [] } })],
   ])('is none with %s', (_, text) => {
     expect(parseUndoLine(text)).toBeNull();
+  });
+
+  test('may be of the first record, and of the beginning of all time', () => {
+    expect(parseUndoLine(line({ seq: 1, at: 0 }))).toMatchObject({ entry: { seq: 1, at: 0 } });
+    expect(parseUndoLine('{"v":1,"spent":1}')).toEqual({ kind: 'spent', seq: 1 });
+    expect(parseUndoLine(line({}))).toEqual({ kind: 'entry', entry });
   });
 
   test('is none for any other text', () => {
