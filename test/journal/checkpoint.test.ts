@@ -14,10 +14,11 @@ const SEED = Buffer.alloc(32, 7);
 const HEAD = { seq: 5, hash: 'ab'.repeat(32) };
 const key = (seed: Buffer) => readPublicKey(publicKeyOf(seed).toString('base64')) as VerifyingKey;
 
-describe('a checkpoint', () => {
-  const signed = signerOf(SEED).signHead(HEAD, 0);
+const sign = () => signerOf(SEED).signHead(HEAD, 0);
 
+describe('a checkpoint', () => {
   it('says where the chain stood, and whose signature it bears', () => {
+    const signed = sign();
     expect(JSON.parse(signed.statement)).toEqual({ v: 1, ...HEAD, ts: '1970-01-01T00:00:00.000Z' });
     expect(readStatement(signed)).toEqual(HEAD);
     expect(isSignedBy(signed, [key(SEED)])).toBe(true);
@@ -25,6 +26,7 @@ describe('a checkpoint', () => {
   });
 
   it('is plain Ed25519 over its domain and statement, as another implementation sees it', () => {
+    const signed = sign();
     const message = Buffer.from(`qmcp-journal-v1\0${signed.statement}`);
     const publicKey = nacl.sign.keyPair.fromSeed(SEED).publicKey;
     expect(Buffer.from(publicKey)).toEqual(publicKeyOf(SEED));
@@ -32,6 +34,7 @@ describe('a checkpoint', () => {
   });
 
   it('does not verify with another key, another statement, or another signature', () => {
+    const signed = sign();
     expect(isSignedBy(signed, [])).toBe(false);
     expect(isSignedBy(signed, [key(Buffer.alloc(32, 8))])).toBe(false);
     expect(isSignedBy({ ...signed, key: key(Buffer.alloc(32, 8)).keyId }, [key(Buffer.alloc(32, 8))])).toBe(false);
@@ -73,6 +76,7 @@ describe('a checkpoint', () => {
   });
 
   it('is signed by nobody where statement or signature is no text', () => {
+    const signed = sign();
     const keys = [key(SEED)];
     const over = (text: string) => {
       const { secretKey } = nacl.sign.keyPair.fromSeed(SEED);
@@ -86,6 +90,7 @@ describe('a checkpoint', () => {
   });
 
   it('takes keys of 32 bytes in strict base64 and no others', () => {
+    const signed = sign();
     expect(readSeed(`${SEED.toString('base64')}\n`)).toEqual(SEED);
     expect(readSeed(SEED.toString('base64'))).toEqual(SEED);
     expect(readPublicKey(`${publicKeyOf(SEED).toString('base64')}\n`)).toMatchObject({ keyId: signed.key });

@@ -7,7 +7,7 @@ import { anchorIn, CHECKPOINT_FILE, openSeal, PUBLIC_KEY_FILE } from '../../daem
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
 
 const SEED = Buffer.alloc(32, 7);
-const PUBLIC = `${publicKeyOf(SEED).toString('base64')}\n`;
+const publicText = () => `${publicKeyOf(SEED).toString('base64')}\n`;
 const HEAD = { seq: 5, hash: 'ab'.repeat(32) };
 
 let base: string;
@@ -43,7 +43,7 @@ describe('the key of a journal', () => {
     const { signer, lostKey } = await openSeal(state, log);
     expect([signer.keyId, lostKey]).toEqual([keyId(publicKeyOf(SEED)), null]);
     for (const dir of [state, log]) {
-      expect(await text(dir, PUBLIC_KEY_FILE)).toBe(PUBLIC);
+      expect(await text(dir, PUBLIC_KEY_FILE)).toBe(publicText());
       expect(await modeOf(dir, PUBLIC_KEY_FILE)).toBe(0o644);
     }
   });
@@ -74,10 +74,10 @@ describe('the key of a journal', () => {
 
   it('that was lost is named by the half in the state directory, which is believed, where the two differ', async () => {
     await writeFile(join(log, PUBLIC_KEY_FILE), 'garbage');
-    await writeFile(join(state, PUBLIC_KEY_FILE), PUBLIC);
+    await writeFile(join(state, PUBLIC_KEY_FILE), publicText());
     expect((await openSeal(state, log)).lostKey).toBe(keyId(publicKeyOf(SEED)));
     expect(await text(log, `${PUBLIC_KEY_FILE}.unreadable`)).toBe('garbage');
-    expect(await text(state, `${PUBLIC_KEY_FILE}.${keyId(publicKeyOf(SEED))}`)).toBe(PUBLIC);
+    expect(await text(state, `${PUBLIC_KEY_FILE}.${keyId(publicKeyOf(SEED))}`)).toBe(publicText());
   });
 });
 
@@ -114,28 +114,28 @@ describe('the newest checkpoint', () => {
 });
 
 describe('what a checkpoint file says', () => {
-  const signed = signerOf(SEED).signHead(HEAD, 0);
+  const sign = () => signerOf(SEED).signHead(HEAD, 0);
 
   it('is a head where the key signed it', () => {
-    expect(anchorIn(JSON.stringify(signed), PUBLIC)).toEqual({ kind: 'head', head: HEAD });
+    expect(anchorIn(JSON.stringify(sign()), publicText())).toEqual({ kind: 'head', head: HEAD });
   });
 
   it('is nothing where there is none', () => {
-    expect(anchorIn(null, PUBLIC)).toEqual({ kind: 'none' });
+    expect(anchorIn(null, publicText())).toEqual({ kind: 'none' });
   });
 
   it.each([
-    ['nothing at all', ''],
-    ['no JSON', '{'],
-    ['no object', 'null'],
-    ['no statement', JSON.stringify({ ...signed, statement: undefined })],
-    ['another statement', JSON.stringify({ ...signed, statement: signed.statement.replace('5', '6') })],
-    ['a signature of another key', JSON.stringify(signerOf(Buffer.alloc(32, 8)).signHead(HEAD, 0))],
+    ['nothing at all', () => ''],
+    ['no JSON', () => '{'],
+    ['no object', () => 'null'],
+    ['no statement', () => JSON.stringify({ ...sign(), statement: undefined })],
+    ['another statement', () => JSON.stringify({ ...sign(), statement: sign().statement.replace('5', '6') })],
+    ['a signature of another key', () => JSON.stringify(signerOf(Buffer.alloc(32, 8)).signHead(HEAD, 0))],
   ])('is bad with %s', (_, content) => {
-    expect(anchorIn(content, PUBLIC)).toEqual({ kind: 'bad' });
+    expect(anchorIn(content(), publicText())).toEqual({ kind: 'bad' });
   });
 
   it('is bad to who has no key', () => {
-    expect(anchorIn(JSON.stringify(signed), 'garbage')).toEqual({ kind: 'bad' });
+    expect(anchorIn(JSON.stringify(sign()), 'garbage')).toEqual({ kind: 'bad' });
   });
 });

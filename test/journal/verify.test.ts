@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { canonical } from '../../daemon/journal/canonical.ts';
 import { GENESIS, type Head, sha256 } from '../../daemon/journal/chain.ts';
 import { readPublicKey, readStatement, type VerifyingKey } from '../../daemon/journal/checkpoint.ts';
@@ -18,7 +18,7 @@ interface Made {
   readonly anchor: Head;
 }
 
-let base: string;
+let base: string | undefined;
 let journal: Made;
 let older: Made;
 
@@ -26,7 +26,7 @@ const stop = (reason: string) => ({ type: 'stop', reason }) as const;
 
 /** A journal of three files, with checkpoints at the end of each, closed in good order. */
 async function make(records: number, resume?: string): Promise<Made> {
-  const dir = resume ?? (await mkdtemp(join(base, 'made-')));
+  const dir = resume ?? (await mkdtemp(join(base ?? '', 'made-')));
   const [log, state] = [join(dir, 'log'), join(dir, 'state')];
   await mkdir(log, { recursive: true });
   await mkdir(state, { recursive: true });
@@ -47,13 +47,15 @@ async function make(records: number, resume?: string): Promise<Made> {
   return { files, key, anchor: readStatement(signed) as Head };
 }
 
-beforeAll(async () => {
+// Made by the first test: what is done before all tests counts as done in each of them where mutants are tried.
+beforeEach(async () => {
+  if (base !== undefined) return;
   base = await mkdtemp(join(tmpdir(), 'qmcp-verify-'));
-  const dir = await mkdtemp(join(base, 'made-'));
+  const dir = await mkdtemp(join(base ?? '', 'made-'));
   older = await make(12, dir);
   journal = await make(18, dir);
 });
-afterAll(() => rm(base, { recursive: true, force: true }));
+afterAll(() => rm(base ?? '', { recursive: true, force: true }));
 
 const source = (name: string, text: string | Buffer): Source => ({
   path: name,
@@ -255,7 +257,7 @@ describe('tampering with a journal', () => {
 
 describe('what the broker itself says of its journal', () => {
   const dirOf = async (act: (log: string, state: string) => Promise<void>) => {
-    const dir = await mkdtemp(join(base, 'said-'));
+    const dir = await mkdtemp(join(base ?? '', 'said-'));
     await make(5, dir);
     await act(join(dir, 'log'), join(dir, 'state'));
     return make(5, dir);
