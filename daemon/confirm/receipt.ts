@@ -1,7 +1,7 @@
 // The receipt: what the approver signed, checked against what was asked. Anything that is not exactly it is a no.
 import { createHash } from 'node:crypto';
 import nacl from 'tweetnacl';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { type Question, RECEIPT_CONTEXT } from './question.ts';
 
 export type Receipt = { readonly statement: string; readonly signature: string };
@@ -10,8 +10,8 @@ export type Checked =
   | { readonly answer: 'unavailable'; readonly reason: string };
 
 const envelope = z.strictObject({
-  statement: z.string().max(4096),
-  signature: z.string().regex(/^[A-Za-z0-9+/]{86}==$/),
+  statement: z.string().check(z.maxLength(4096)),
+  signature: z.string().check(z.regex(/^[A-Za-z0-9+/]{86}==$/)),
 });
 
 const statement = z.strictObject({
@@ -21,7 +21,7 @@ const statement = z.strictObject({
   shown: z.string(),
   verdict: z.enum(['approved', 'denied', 'timeout']),
   decided_at: z.iso.datetime(),
-  freeze: z.boolean().optional(),
+  freeze: z.optional(z.boolean()),
 });
 
 /** base64url, unpadded, of SHA-512 over the lines joined by newlines. */

@@ -1,5 +1,5 @@
 // Freezing a source holds at once, whatever the disk says; thawing needs its record first.
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import type { QubeName } from '../names.ts';
 import type { ControlParts } from './parts.ts';
 import type { frozen, thawed } from './protocol.ts';

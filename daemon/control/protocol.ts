@@ -1,8 +1,8 @@
 // What travels over control.sock: one line of JSON each way, then a close. The operator's side of it is in operator/.
 // Both directions are schemas: the daemon believes nothing it is sent, and the tool nothing of a daemon that may have been
 // taken over. There is no verb that answers a question.
-import * as z from 'zod';
-import { isQubeName, isUuid } from '../names.ts';
+import * as z from 'zod/mini';
+import { isQubeName, isUuid, type QubeName, type Uuid } from '../names.ts';
 
 /** Raised when a request or an answer changes its meaning; who speaks another one is told so. */
 export const PROTOCOL = 1;
@@ -13,9 +13,9 @@ export const MAX_REQUEST_BYTES = 196_608;
 export const MAX_ANSWER_BYTES = 8 * 2 ** 20;
 
 export const request = z.strictObject({
-  v: z.number().int(),
-  verb: z.string().max(64),
-  args: z.record(z.string().max(64), z.unknown()).default({}),
+  v: z.int(),
+  verb: z.string().check(z.maxLength(64)),
+  args: z._default(z.record(z.string().check(z.maxLength(64)), z.unknown()), {}),
 });
 
 export interface Request {
@@ -31,12 +31,12 @@ export type Answer = { readonly v: number; readonly version: string } & (
 );
 
 export const answer = z.union([
-  z.object({ v: z.number().int(), version: z.string(), ok: z.literal(true), result: z.unknown() }),
-  z.object({ v: z.number().int(), version: z.string(), ok: z.literal(false), error: z.string() }),
+  z.object({ v: z.int(), version: z.string(), ok: z.literal(true), result: z.unknown() }),
+  z.object({ v: z.int(), version: z.string(), ok: z.literal(false), error: z.string() }),
 ]);
 
-export const qubeName = z.string().refine(isQubeName);
-const uuid = z.string().refine(isUuid);
+export const qubeName = z.custom<QubeName>(isQubeName);
+const uuid = z.custom<Uuid>(isUuid);
 const seconds = z.number();
 
 export const TIER_WORDS = ['none', 'dump', 'ro', 'exec', 'net', 'full'] as const;
@@ -44,15 +44,15 @@ export type TierWord = (typeof TIER_WORDS)[number];
 
 // ---- what the verbs answer
 
-export const hello = z.object({ pid: z.number().int(), uptime_s: seconds });
+export const hello = z.object({ pid: z.int(), uptime_s: seconds });
 
 export const status = z.object({
-  pid: z.number().int(),
+  pid: z.int(),
   uptime_s: seconds,
   qubesd: z.enum(['connected', 'away']),
-  journal: z.object({ ok: z.boolean(), sentence: z.string().nullable() }),
+  journal: z.object({ ok: z.boolean(), sentence: z.nullable(z.string()) }),
   /** Why what could be undone cannot be kept, or was lost. */
-  undo_complaint: z.string().nullable(),
+  undo_complaint: z.nullable(z.string()),
   mode: z.object({
     tier_default: z.enum(['full', 'ro']),
     policy: z.enum(['compat', 'least-privilege', 'absent', 'unknown']),
@@ -61,14 +61,14 @@ export const status = z.object({
   /** Whether a question can be answered yes: there is a key, and somebody listens on confirm.sock. */
   dialog: z.object({ key: z.boolean(), listens: z.boolean() }),
   complaints: z.array(z.string()),
-  calls: z.number().int(),
-  questions: z.object({ open: z.number().int(), waiting: z.number().int() }),
+  calls: z.int(),
+  questions: z.object({ open: z.int(), waiting: z.int() }),
   frozen: z.array(qubeName),
-  all_frozen: z.string().nullable(),
+  all_frozen: z.nullable(z.string()),
   resting: z.array(z.object({ source: qubeName, seconds })),
   /** null where qubesd could not be asked. */
-  managed: z.number().int().nullable(),
-  tombstones: z.number().int().nullable(),
+  managed: z.nullable(z.int()),
+  tombstones: z.nullable(z.int()),
 });
 export type Status = z.infer<typeof status>;
 
@@ -81,14 +81,14 @@ const asker = {
 };
 export const pending = z.object({
   /** The question that has its turn; without `lines` it is not on the screen yet. */
-  open: z
-    .object({
+  open: z.nullable(
+    z.object({
       ...asker,
-      lines: z.array(z.string()).nullable(),
-      asked_s: seconds.nullable(),
-      expires_s: seconds.nullable(),
-    })
-    .nullable(),
+      lines: z.nullable(z.array(z.string())),
+      asked_s: z.nullable(seconds),
+      expires_s: z.nullable(seconds),
+    }),
+  ),
   waiting: z.array(z.object(asker)),
 });
 export type Pending = z.infer<typeof pending>;
@@ -98,7 +98,7 @@ export const frozen = z.object({
   source: qubeName,
   already: z.boolean(),
   lasts: z.boolean(),
-  exists: z.boolean().nullable(),
+  exists: z.nullable(z.boolean()),
 });
 export const thawed = z.object({ source: qubeName, was_frozen: z.boolean() });
 
@@ -111,17 +111,17 @@ export const explanation = z.object({
   rule: z.string(),
   decided_by: z.enum(['broker', 'policy']),
   /** The highest tier that counts for the principal; null where it has no ceiling. */
-  ceiling: z.enum(['ro', 'exec', 'net', 'full']).nullable(),
+  ceiling: z.nullable(z.enum(['ro', 'exec', 'net', 'full'])),
   /** The facts it was decided by. */
   qubes: z.array(
     z.object({
       role: z.string(),
       name: z.string(),
-      uuid: uuid.nullable(),
-      klass: z.string().nullable(),
-      state: z.string().nullable(),
-      tags: z.array(z.string()).nullable(),
-      tier: z.enum(['ro', 'exec', 'net', 'full']).nullable(),
+      uuid: z.nullable(uuid),
+      klass: z.nullable(z.string()),
+      state: z.nullable(z.string()),
+      tags: z.nullable(z.array(z.string())),
+      tier: z.nullable(z.enum(['ro', 'exec', 'net', 'full'])),
       guarded: z.boolean(),
     }),
   ),
@@ -130,24 +130,24 @@ export const explanation = z.object({
     enforce_mode: z.enum(['shadow', 'strict', 'enforce']),
     consent_policy: z.enum(['built-in', 'file', 'file and built-in']),
   }),
-  question: z.object({ lines: z.array(z.string()), type_to_confirm: z.string().nullable() }).nullable(),
+  question: z.nullable(z.object({ lines: z.array(z.string()), type_to_confirm: z.nullable(z.string()) })),
   /** Why a question would not be shown, or not be answerable, although the verdict is ask; a word of ours. */
-  unasked: z.string().nullable(),
+  unasked: z.nullable(z.string()),
   /** What the caller would get at once; null where it would be done or asked. */
-  reply: z.record(z.string(), z.unknown()).nullable(),
+  reply: z.nullable(z.record(z.string(), z.unknown())),
 });
 export type Explanation = z.infer<typeof explanation>;
 
 export const tombstones = z.object({
-  retention_s: seconds.nullable(),
+  retention_s: z.nullable(seconds),
   tombstones: z.array(
     z.object({
       name: qubeName,
       uuid,
       /** Seconds since it was removed; null where its marker has no date. */
-      age_s: seconds.nullable(),
+      age_s: z.nullable(seconds),
       /** Seconds until the reaper may destroy it; null where it will not. */
-      due_s: seconds.nullable(),
+      due_s: z.nullable(seconds),
       verdict: z.string(),
       restrictions: z.array(z.string()),
     }),
@@ -161,7 +161,7 @@ export const tagged = z.object({
   uuid,
   tier: z.enum(TIER_WORDS),
   /** What its tags grant with the settings of now. */
-  effective: z.enum(['ro', 'exec', 'net', 'full']).nullable(),
+  effective: z.nullable(z.enum(['ro', 'exec', 'net', 'full'])),
   added: z.array(z.string()),
   removed: z.array(z.string()),
 });
@@ -177,27 +177,27 @@ export type Reaped = z.infer<typeof reaped>;
 const changeKind = z.enum(['property', 'feature', 'firewall', 'tombstone']);
 /** A change that can be taken back, without its values; `name` is that of the property or feature. */
 const kept = {
-  seq: z.number().int(),
+  seq: z.int(),
   service: z.string(),
   source: z.string(),
   principal: z.string(),
   qube: qubeName,
   kind: changeKind,
-  name: z.string().nullable(),
+  name: z.nullable(z.string()),
 };
 export const undoable = z.object({
   /** Newest first. */
   changes: z.array(z.object({ ...kept, age_s: seconds })),
   /** What is wrong with the store, in sentences. */
-  complaint: z.string().nullable(),
+  complaint: z.nullable(z.string()),
 });
 export type Undoable = z.infer<typeof undoable>;
 
 /** Values are null where the qube has none of its own. `done`: it was put back; else that is what would be done. */
 export const undone = z.object({
   ...kept,
-  from: z.string().nullable(),
-  to: z.string().nullable(),
+  from: z.nullable(z.string()),
+  to: z.nullable(z.string()),
   done: z.boolean(),
 });
 export type Undone = z.infer<typeof undone>;

@@ -1,6 +1,6 @@
 // How the daemon is, and what it is asking at this moment.
 import { statSync } from 'node:fs';
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import { isManaged } from '../qube.ts';
 import { complaintText } from '../settings/settings.ts';

@@ -1,6 +1,6 @@
 // What the operator can ask of the running daemon. A verb is a schema for its arguments and an answer; adding one touches
 // its own file and this one. None of them can answer a question.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { explain } from './explain.ts';
 import { freeze, thaw } from './freeze.ts';
 import type { ControlParts } from './parts.ts';
@@ -16,7 +16,7 @@ interface Verb {
 }
 
 /** null for arguments of the wrong shape. */
-const verb = <A>(args: z.ZodType<A>, answer: (args: A, parts: ControlParts) => Said | Promise<Said>): Verb => ({
+const verb = <A>(args: z.ZodMiniType<A>, answer: (args: A, parts: ControlParts) => Said | Promise<Said>): Verb => ({
   run: (raw, parts) => {
     const parsed = args.safeParse(raw);
     return parsed.success ? answer(parsed.data, parts) : null;
@@ -37,10 +37,10 @@ const VERBS: ReadonlyMap<string, Verb> = new Map([
     'explain',
     verb(
       z.strictObject({
-        service: z.string().max(128),
-        body: z.string().max(MAX_BODY),
+        service: z.string().check(z.maxLength(128)),
+        body: z.string().check(z.maxLength(MAX_BODY)),
         source: qubeName,
-        principal: z.string().max(64).nullable(),
+        principal: z.nullable(z.string().check(z.maxLength(64))),
       }),
       explain,
     ),
@@ -48,10 +48,19 @@ const VERBS: ReadonlyMap<string, Verb> = new Map([
   ['tier', verb(z.strictObject({ name: qubeName, tier: z.enum(TIER_WORDS), force: z.boolean() }), setTier)],
   ['tombstones', verb(nothing, listTombstones)],
   ['restore', verb(z.strictObject({ name: qubeName, tier: z.enum(['ro', 'exec', 'net', 'full']) }), restore)],
-  ['reap', verb(z.strictObject({ name: qubeName.nullable() }), reap)],
+  ['reap', verb(z.strictObject({ name: z.nullable(qubeName) }), reap)],
   ['undo-list', verb(nothing, listUndo)],
-  ['undo', verb(z.strictObject({ seq: z.number().int().min(1), dry_run: z.boolean() }), undo)],
-  ['noted', verb(z.strictObject({ by: z.string().max(64), files: z.array(z.string().max(255)).max(64) }), noted)],
+  ['undo', verb(z.strictObject({ seq: z.int().check(z.minimum(1)), dry_run: z.boolean() }), undo)],
+  [
+    'noted',
+    verb(
+      z.strictObject({
+        by: z.string().check(z.maxLength(64)),
+        files: z.array(z.string().check(z.maxLength(255))).check(z.maxLength(64)),
+      }),
+      noted,
+    ),
+  ],
 ]);
 
 /** Answers one request. Rejects only for what nobody planned. */

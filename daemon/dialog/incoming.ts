@@ -1,6 +1,6 @@
 // The question as it arrives on the connection: bytes until the first newline, then a shape, then a text fit to show.
 import * as z from 'zod/mini';
-import { isQubeName } from '../names.ts';
+import { isQubeName, type QubeName } from '../names.ts';
 import { LABELS } from '../qube.ts';
 import { reasonNotToShow } from './displayable.ts';
 
@@ -11,7 +11,7 @@ const MAX_MARKS = 256;
 // Copied into the statement and never shown, so any plain token will do; the broker's own are 64 hex digits.
 const token = z.string().check(z.regex(/^[\x21-\x7e]{16,256}$/));
 const position = z.int().check(z.minimum(0), z.maximum(MAX_QUESTION_BYTES));
-const qubeName = z.string().check(z.refine(isQubeName));
+const qubeName = z.custom<QubeName>(isQubeName);
 
 const mark = z.object({ line: position, start: position, end: position, label: z.enum(LABELS) });
 

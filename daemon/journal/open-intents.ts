@@ -1,5 +1,5 @@
 // Which intents have no outcome yet (I4). Fed with every record in order; pure but for its own map.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { CarriedIntent, Intent, StepTaken } from './record.ts';
 
 /** An intent as read back from the journal, with the number and time of its record, and how far its effect got. */
@@ -17,37 +17,38 @@ export type Seen = Readonly<Record<string, unknown>> & {
 };
 
 // The chain vouches for the records; a field of an odd shape (another version wrote it) must not hide the intent itself.
-const TEXT = z.string().catch('?');
+const TEXT = z.catch(z.string(), '?');
 const SCALAR = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 const QUBE = z.object({ role: z.string(), name: z.string(), uuid: z.string() });
 const STEP = z.object({
   step: TEXT,
-  qube: QUBE.nullable().catch(null),
-  known: z.array(z.string()).nullable().catch(null),
+  qube: z.catch(z.nullable(QUBE), null),
+  known: z.catch(z.nullable(z.array(z.string())), null),
 });
 const INTENT = z.object({
-  type: z.literal('intent').catch('intent'),
-  call: z.number().catch(0),
+  type: z.catch(z.literal('intent'), 'intent'),
+  call: z.catch(z.number(), 0),
   source: TEXT,
   principal: TEXT,
   service: TEXT,
   action: TEXT,
-  qubes: z.array(QUBE).catch([]),
-  args: z.record(z.string(), SCALAR).catch({}),
+  qubes: z.catch(z.array(QUBE), []),
+  args: z.catch(z.record(z.string(), SCALAR), {}),
   digest: TEXT,
-  nonce: z.string().nullable().catch(null),
+  nonce: z.catch(z.nullable(z.string()), null),
 });
-const CARRIED = z
-  .array(
+const CARRIED = z.catch(
+  z.array(
     z.object({
       seq: z.number(),
       ts: TEXT,
-      current: z.boolean().catch(false),
+      current: z.catch(z.boolean(), false),
       intent: INTENT,
-      steps: z.array(STEP).catch([]),
+      steps: z.catch(z.array(STEP), []),
     }),
-  )
-  .catch([]);
+  ),
+  [],
+);
 
 /** More than the broker can have in flight at any time; beyond it the oldest are no longer carried into a new file. */
 export const MAX_CARRIED = 512;

@@ -1,7 +1,18 @@
 // What a change put in the place of what, so that the operator can take it back (product, "Undo"). These are values of
 // properties and features: they stay in the undo store and never enter the journal.
-import * as z from 'zod';
-import { isFeatureName, isPropertyName, isQubeName, isTag, isUuid, type QubeName, type Uuid } from '../names.ts';
+import * as z from 'zod/mini';
+import {
+  type FeatureName,
+  isFeatureName,
+  isPropertyName,
+  isQubeName,
+  isTag,
+  isUuid,
+  type PropertyName,
+  type QubeName,
+  type Tag,
+  type Uuid,
+} from '../names.ts';
 
 /** A value as qubesd is told it; null where the qube has none of its own: a default property, a feature that is not set. */
 export type Value = string | null;
@@ -39,23 +50,23 @@ export type UndoLine =
 
 const VERSION = 1;
 
-const seq = z.number().int().min(1);
-const value = z.string().nullable();
-const values = { before: z.strictObject({ value }).nullable(), after: value };
-const tags = z.array(z.string().refine(isTag)).readonly();
-const change: z.ZodType<Change> = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('property'), name: z.string().refine(isPropertyName), ...values }),
-  z.strictObject({ kind: z.literal('feature'), name: z.string().refine(isFeatureName), ...values }),
+const seq = z.int().check(z.minimum(1));
+const value = z.nullable(z.string());
+const values = { before: z.nullable(z.strictObject({ value })), after: value };
+const tags = z.readonly(z.array(z.custom<Tag>(isTag)));
+const change: z.ZodMiniType<Change> = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('property'), name: z.custom<PropertyName>(isPropertyName), ...values }),
+  z.strictObject({ kind: z.literal('feature'), name: z.custom<FeatureName>(isFeatureName), ...values }),
   z.strictObject({ kind: z.literal('firewall'), before: z.string(), after: z.string() }),
   z.strictObject({ kind: z.literal('tombstone'), before: tags, after: tags }),
 ]);
 const entry = z.strictObject({
   seq,
-  at: z.number().int().min(0),
+  at: z.int().check(z.minimum(0)),
   service: z.string(),
   source: z.string(),
   principal: z.string(),
-  qube: z.strictObject({ name: z.string().refine(isQubeName), uuid: z.string().refine(isUuid) }),
+  qube: z.strictObject({ name: z.custom<QubeName>(isQubeName), uuid: z.custom<Uuid>(isUuid) }),
   change,
 });
 const line = z.union([

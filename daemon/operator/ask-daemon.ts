@@ -2,7 +2,7 @@
 // verb; only then is the request made, which may take as long as qubesd takes.
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Answer, answer, hello, MAX_ANSWER_BYTES, PROTOCOL } from '../control/protocol.ts';
 import { type Io, printable, Refusal } from './command.ts';
@@ -25,7 +25,7 @@ export async function askDaemon<T>(
   run: string,
   verb: string,
   args: object,
-  shape: z.ZodType<T>,
+  shape: z.ZodMiniType<T>,
   io: Asking,
 ): Promise<T> {
   const path = join(run, 'control.sock');
@@ -65,7 +65,7 @@ export async function askDaemonIfThere<T>(
   run: string,
   verb: string,
   args: object,
-  shape: z.ZodType<T>,
+  shape: z.ZodMiniType<T>,
   io: Asking,
 ): Promise<T | null> {
   try {
@@ -94,7 +94,7 @@ async function request<T>(
   path: string,
   verb: string,
   args: object,
-  shape: z.ZodType<T>,
+  shape: z.ZodMiniType<T>,
   ms: number,
 ): Promise<{ readonly result: T; readonly version: string }> {
   const said = answerIn(await exchange(path, `${JSON.stringify({ v: PROTOCOL, verb, args })}\n`, ms));

@@ -1,5 +1,5 @@
 // The shape of a plan (product, "Plans"), and the steps in it.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { type Refusal, refuse } from '../qrexec/door.ts';
 import { SERVICES } from '../services/registry.ts';
 import type { Service } from '../services/service.ts';
@@ -11,9 +11,8 @@ const UNKNOWN_STEP = refuse('not found');
 
 const plan = z.object({
   calls: z
-    .array(z.object({ service: z.string().max(64), request: z.looseObject({}).optional() }))
-    .min(1)
-    .max(MAX_STEPS),
+    .array(z.object({ service: z.string().check(z.maxLength(64)), request: z.optional(z.looseObject({})) }))
+    .check(z.minLength(1), z.maxLength(MAX_STEPS)),
 });
 
 /** A service that waits for events cannot be a step: it has no end of its own. */
@@ -37,7 +36,7 @@ export const parsePlan = (json: unknown): readonly Step[] | Refusal => {
   return steps;
 };
 
-const waiting = z.object({ wait: z.boolean().default(true) });
+const waiting = z.object({ wait: z._default(z.boolean(), true) });
 
 /** Whether a Commit waits for the end; null for a request of another shape. */
 export const parseCommit = (json: unknown): boolean | null => {

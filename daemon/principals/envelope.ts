@@ -1,6 +1,6 @@
 // The envelope of a signed call (README.md beside this file): its shape, and the bytes that are signed. Pure.
 import { type KeyObject, verify } from 'node:crypto';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { isPrincipalName } from './file.ts';
 
 export interface Envelope {
@@ -25,12 +25,12 @@ const SIGNATURE = /^[A-Za-z0-9+/]{86}==$/;
 
 const envelope = z.strictObject({
   qmcp: z.literal(1),
-  principal: z.string().refine(isPrincipalName),
-  time: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
-  number: z.string().regex(/^[0-9a-f]{32}$/),
+  principal: z.string().check(z.refine(isPrincipalName)),
+  time: z.int().check(z.minimum(0), z.maximum(Number.MAX_SAFE_INTEGER)),
+  number: z.string().check(z.regex(/^[0-9a-f]{32}$/)),
   // Half a character has no bytes of its own: two texts would have the same signature.
-  call: z.string().regex(/^\P{Surrogate}*$/u),
-  signature: z.string().regex(SIGNATURE),
+  call: z.string().check(z.regex(/^\P{Surrogate}*$/u)),
+  signature: z.string().check(z.regex(SIGNATURE)),
 });
 
 /** Whether a body is meant to be an envelope: no request of any service has a field of that name. */

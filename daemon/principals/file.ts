@@ -1,7 +1,8 @@
 // One file of the registry: what an operator says of one principal (README.md beside this file). Pure; strict throughout,
 // since what is misread here could let somebody do more.
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import en from 'zod/v4/locales/en.js';
 import { isQubeName, type QubeName } from '../names.ts';
 import { TIERS } from '../settings/settings.ts';
 import type { Limits } from './caller.ts';
@@ -35,31 +36,32 @@ const PATTERNS_MAX = 256;
 const SPANS_MAX = 32;
 
 const KEY = /^[A-Za-z0-9+/]{43}=$/;
-const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const qubeName = z.string().refine(isQubeName, { error: 'is not the name of a qube' });
+const count = z.int().check(z.minimum(0), z.maximum(Number.MAX_SAFE_INTEGER));
+const isKey = (text: string): boolean => KEY.test(text) && Buffer.from(text, 'base64').toString('base64') === text;
+const qubeName = z.custom<QubeName>(isQubeName, { error: 'is not the name of a qube' });
+const pattern = z
+  .string()
+  .check(z.refine(isPattern, { error: 'is not a name, nor the beginning of one with * after it' }));
+
+// Of the full zod: what is wrong, in words.
+const { localeError } = en();
 
 const schema = z.strictObject({
-  key: z
-    .string()
-    .refine((text) => KEY.test(text) && Buffer.from(text, 'base64').toString('base64') === text, {
-      error: 'is not 32 bytes in base64',
-    })
-    .optional(),
-  unsigned: z.literal(true).optional(),
-  sources: z.union([z.literal('any'), z.array(qubeName).min(1).max(SOURCES_MAX)]),
+  key: z.optional(z.string().check(z.refine(isKey, { error: 'is not 32 bytes in base64' }))),
+  unsigned: z.optional(z.literal(true)),
+  sources: z.union([z.literal('any'), z.array(qubeName).check(z.minLength(1), z.maxLength(SOURCES_MAX))]),
   ceiling: z.enum(TIERS),
-  names: z
-    .array(z.string().refine(isPattern, { error: 'is not a name, nor the beginning of one with * after it' }))
-    .min(1)
-    .max(PATTERNS_MAX)
-    .optional(),
-  owned_only: z.boolean().default(false),
-  risks: z.array(z.enum(['read', 'change', 'destroy'])).default(['read', 'change', 'destroy']),
-  per_hour: z.strictObject({ calls: count.optional(), questions: count.optional() }).default({}),
-  total: z.strictObject({ qubes: count.optional(), bytes: count.optional() }).default({}),
-  changes: z
-    .strictObject({ zone: z.string().min(1).max(64), hours: z.array(z.string().max(32)).max(SPANS_MAX) })
-    .optional(),
+  names: z.optional(z.array(pattern).check(z.minLength(1), z.maxLength(PATTERNS_MAX))),
+  owned_only: z._default(z.boolean(), false),
+  risks: z._default(z.array(z.enum(['read', 'change', 'destroy'])), ['read', 'change', 'destroy']),
+  per_hour: z._default(z.strictObject({ calls: z.optional(count), questions: z.optional(count) }), {}),
+  total: z._default(z.strictObject({ qubes: z.optional(count), bytes: z.optional(count) }), {}),
+  changes: z.optional(
+    z.strictObject({
+      zone: z.string().check(z.minLength(1), z.maxLength(64)),
+      hours: z.array(z.string().check(z.maxLength(32))).check(z.maxLength(SPANS_MAX)),
+    }),
+  ),
 });
 
 /** A file that is none. Whoever made it may have meant to say whose unsigned calls are, unless it plainly has a key. */
@@ -78,7 +80,7 @@ const hasKeyOnly = (json: unknown): boolean =>
   typeof json === 'object' && json !== null && 'key' in json && !('unsigned' in json);
 
 function principalIn(name: string, text: string): Principal | string {
-  const parsed = schema.safeParse(jsonIn(text));
+  const parsed = schema.safeParse(jsonIn(text), { error: localeError });
   if (!parsed.success) return sentence(parsed.error.issues[0]);
   const { key, unsigned, sources, ceiling, names, owned_only, risks, per_hour, total, changes } = parsed.data;
   if ((key === undefined) === (unsigned === undefined)) return 'It must have either a key, or unsigned: true.';

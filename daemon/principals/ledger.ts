@@ -1,6 +1,6 @@
 // What principals have used, kept over restarts: calls and questions of the last hour, and up to which time signed calls
 // may have been taken. One small file per account below `<state>/principals`.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { Freshness } from './freshness.ts';
 import { HOUR_MINUTES, Hour } from './hour.ts';
 import { type LedgerFiles, ledgerFilesIn } from './ledger-files.ts';
@@ -15,10 +15,12 @@ export const AHEAD_MS = 5_000;
 const LAZY_MS = 1_000;
 
 const FILE_VERSION = 1;
-const minutes = z.array(z.tuple([z.number().int().min(0), z.number().int().min(1)])).max(HOUR_MINUTES + 1);
+const minutes = z
+  .array(z.tuple([z.int().check(z.minimum(0)), z.int().check(z.minimum(1))]))
+  .check(z.maxLength(HOUR_MINUTES + 1));
 const content = z.strictObject({
   v: z.literal(FILE_VERSION),
-  horizon: z.number().int().min(0),
+  horizon: z.int().check(z.minimum(0)),
   calls: minutes,
   questions: minutes,
 });

@@ -1,6 +1,6 @@
 // qmcp.CloneAIManagedQube (contract 1.7 as changed by section 0): a copy of a managed qube, by a plan of our own. The clone
 // belongs to nobody until all of it is there: its tags come last, so that no agent can reach what is not pinned yet.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { birthTags, isControlled } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import type { QubeName } from '../names.ts';
@@ -24,7 +24,7 @@ const STAMPING = rolledBack('birth stamp failed');
 /** Tags that qubesd itself keeps, and gives the clone by its own lights. */
 const PLATFORM_TAG = /^(?:disp-)?created-by-|^(?:gui|audio)vm-/;
 
-const hasSource = z.object({ source: z.string().min(1) });
+const hasSource = z.object({ source: z.string().check(z.minLength(1)) });
 
 export const clone: ChangeService = {
   kind: 'change',

@@ -1,5 +1,5 @@
 // A device that goes from one managed qube to another, or back: what Attach and Detach have in common (contract 1.9).
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { riskOf } from '../authority/decide.ts';
 import type { View } from '../confirm/question.ts';
 import { isQubeName } from '../names.ts';
@@ -34,7 +34,7 @@ export interface Crossing {
 }
 
 const hasClass = z.object({ device_class: z.enum(DEVICE_CLASSES) });
-const hasEnds = z.object({ backend: z.string().min(1), frontend: z.string().min(1) });
+const hasEnds = z.object({ backend: z.string().check(z.minLength(1)), frontend: z.string().check(z.minLength(1)) });
 
 export const crossingService = (crossing: Crossing): ChangeService => {
   const { verb, service } = crossing;

@@ -1,6 +1,6 @@
 // qmcp.AIManagedEvents (contract 1.13): what happens to managed qubes during some seconds, told at their end. It listens to
 // the one lasting stream of the view, so that a call that waits holds a timer and nothing of qubesd.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { Snapshot } from '../fleet/view.ts';
 import { isQubeName, type QubeName } from '../names.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
@@ -21,8 +21,8 @@ export const SETTLE_MS = 1_000;
 const EVENT_NAME = /^[\x21-\x7e]{1,256}$/;
 
 const hasDuration = z.object({ duration: z.custom<number>((value) => typeof value === 'number') });
-const hasQube = z.object({ qube: z.string().nullish() });
-const hasEvents = z.object({ events: z.array(z.string().min(1)).nullish() });
+const hasQube = z.object({ qube: z.nullish(z.string()) });
+const hasEvents = z.object({ events: z.nullish(z.array(z.string().check(z.minLength(1)))) });
 
 interface Wanted {
   readonly durationMs: number;

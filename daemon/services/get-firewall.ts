@@ -1,5 +1,5 @@
 // qmcp.GetFirewallAIManaged: the firewall rules of a managed qube, one line each, without comments.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { readQube } from '../fleet/live.ts';
 import { isInScope } from '../principals/scope.ts';
 import { NOT_FOUND, type Reply, refuse } from '../qrexec/door.ts';
@@ -8,7 +8,7 @@ import { parseRules, ruleLine } from './firewall-rule.ts';
 import type { Reading, ReadService } from './service.ts';
 
 const READ_FAILED = refuse('read failed');
-const request = z.object({ name: z.string().min(1) });
+const request = z.object({ name: z.string().check(z.minLength(1)) });
 
 export const getFirewall: ReadService = {
   kind: 'read',

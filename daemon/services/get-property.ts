@@ -1,5 +1,5 @@
 // qmcp.GetPropertyAIManaged (contract 1.2): one property of a managed qube, names out of scope redacted.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { PLATFORM_PROPERTIES, VOLATILE_PROPERTIES } from '../fleet/properties.ts';
 import { redacted } from '../fleet/redaction.ts';
 import type { Snapshot, ViewedQube } from '../fleet/view.ts';
@@ -11,7 +11,7 @@ import { AdminError } from '../qubesadmin/wire.ts';
 import type { Reading, ReadService } from './service.ts';
 
 const READ_FAILED = refuse('read failed');
-const request = z.object({ name: z.string().min(1), property: z.unknown() });
+const request = z.object({ name: z.string().check(z.minLength(1)), property: z.unknown() });
 /** What could stand in the header of an Admin API call at all (G40). */
 const FRAMABLE = /^[\x21-\x7e]+$/;
 

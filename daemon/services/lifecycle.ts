@@ -1,5 +1,5 @@
 // qmcp.LifecycleAIManaged (contract 1.4): start, shutdown, kill, pause, unpause and remove one managed qube.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { View } from '../confirm/question.ts';
 import type { QubeName } from '../names.ts';
 import { NOT_FOUND, type Refusal, refuse } from '../qrexec/door.ts';
@@ -69,7 +69,7 @@ const ACTIONS = Object.keys(VERBS) as Action[];
 const UNKNOWN_ACTION = refuse(`action must be one of: [${ACTIONS.map((action) => `'${action}'`).join(', ')}]`);
 
 const hasAction = z.object({ action: z.enum(ACTIONS) });
-const hasName = z.object({ name: z.string().min(1) });
+const hasName = z.object({ name: z.string().check(z.minLength(1)) });
 
 export const lifecycle: ChangeService = {
   kind: 'change',

@@ -1,5 +1,5 @@
 // qmcp.ListAttachedDevicesAIManaged (contract 1.11, R3): the devices a managed qube uses, or those it offers.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { redactedDevice } from '../fleet/device-redaction.ts';
 import type { Snapshot } from '../fleet/view.ts';
 import { isQubeName } from '../names.ts';
@@ -16,8 +16,8 @@ const UNKNOWN_MODE = refuse("mode must be 'attached' or 'available'");
 export const MAX_LINES = 1_024;
 
 const hasClass = z.object({ device_class: z.enum(DEVICE_CLASSES) });
-const hasMode = z.object({ mode: z.enum(['attached', 'available']).default('attached') });
-const hasName = z.object({ name: z.string().min(1) });
+const hasMode = z.object({ mode: z._default(z.enum(['attached', 'available']), 'attached') });
+const hasName = z.object({ name: z.string().check(z.minLength(1)) });
 type Mode = z.infer<typeof hasMode>['mode'];
 
 export const listAttachedDevices: ReadService = {

@@ -1,5 +1,5 @@
 // qmcp.SetFeatureAIManaged (contract 1.8): one feature of a managed qube, out of a list of harmless ones (R1).
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { View } from '../confirm/question.ts';
 import { readQube } from '../fleet/live.ts';
 import { isFeatureName, isQubeName } from '../names.ts';
@@ -16,7 +16,11 @@ const FAILED = refuse('feature.Set failed');
 const BAD_VALUE = refuse('value must be a string, integer, or boolean (null/remove is operator-only)');
 const RESERVED = refuse('feature namespace qmcp* is reserved');
 
-const request = z.object({ name: z.string().min(1), feature: z.string().min(1), value: z.unknown().optional() });
+const request = z.object({
+  name: z.string().check(z.minLength(1)),
+  feature: z.string().check(z.minLength(1)),
+  value: z.optional(z.unknown()),
+});
 
 export const setFeature: ChangeService = {
   kind: 'change',

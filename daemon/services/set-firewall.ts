@@ -1,6 +1,6 @@
 // qmcp.SetFirewallAIManaged: replaces the firewall rules of one managed qube. Tier `net`, always asked by default: the
 // question shows the difference rule by rule, and says so when everything is let through.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { View } from '../confirm/question.ts';
 import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
@@ -18,8 +18,8 @@ const SHAPE = refuse(`rules must be a list of 1 to ${MAX_RULES} firewall rules`)
 /** A longer difference is no question that a person reads. */
 const MAX_SHOWN = 40;
 
-const hasName = z.object({ name: z.string().min(1) });
-const hasRules = z.object({ rules: z.array(z.string()).min(1).max(MAX_RULES) });
+const hasName = z.object({ name: z.string().check(z.minLength(1)) });
+const hasRules = z.object({ rules: z.array(z.string()).check(z.minLength(1), z.maxLength(MAX_RULES)) });
 
 export const setFirewall: ChangeService = {
   kind: 'change',

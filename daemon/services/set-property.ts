@@ -1,5 +1,5 @@
 // qmcp.SetPropertyAIManaged (contract 1.3): one property of a managed qube, out of a short list.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { riskOf } from '../authority/decide.ts';
 import type { View } from '../confirm/question.ts';
 import { readQube } from '../fleet/live.ts';
@@ -24,7 +24,7 @@ const RETARGET = refuse('netvm change is operator-only; null (disconnect) is per
 // A property that is no string is one that nobody can set; a list or object is no property at all. P25: a value that is not
 // there is none, and does not disconnect.
 const request = z.object({
-  name: z.string().min(1),
+  name: z.string().check(z.minLength(1)),
   property: z.union([z.string(), z.number(), z.boolean()]),
   value: z.unknown(),
 });

@@ -1,5 +1,5 @@
 // qmcp.SpawnDisposableAIManaged (contract 1.6): a disposable of a managed disposable template, under a name of qubesd's.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { birthTags } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import { isQubeName } from '../names.ts';
@@ -28,7 +28,7 @@ const STAMPING = rolledBack('birth stamp failed');
 /** A start looks for its debris by these uuids; a machine with more disposables gets it named and not removed. */
 export const MAX_KNOWN = 256;
 
-const hasTemplate = z.object({ template: z.string().min(1) });
+const hasTemplate = z.object({ template: z.string().check(z.minLength(1)) });
 
 export const spawnDisposable: ChangeService = {
   kind: 'change',

@@ -1,5 +1,5 @@
 // qmcp.SpawnAIManagedQube (contract 1.5): a new qube from a managed template.
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { birthTags } from '../authority/birth.ts';
 import type { View } from '../confirm/question.ts';
 import type { QubeName, Uuid } from '../names.ts';
@@ -42,8 +42,8 @@ const CREATION = asBefore('create failed');
 const STAMPING = rolledBack('tag application failed');
 const PINNING = rolledBack('netvm assignment failed');
 
-const hasKlass = z.object({ klass: z.enum(KLASSES).default('AppVM') });
-const hasLabel = z.object({ label: z.enum(LABELS).default('gray') });
+const hasKlass = z.object({ klass: z._default(z.enum(KLASSES), 'AppVM') });
+const hasLabel = z.object({ label: z._default(z.enum(LABELS), 'gray') });
 
 /** The request in the shape the contract wants it; `netvm` is looked at only when the template is known. */
 interface Spawn {

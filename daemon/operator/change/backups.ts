@@ -1,6 +1,6 @@
 // What operator files held before qmcpctl changed them: a directory per change below `<etc>/backups`, which is root's as the
 // files are, so that a daemon that was taken over cannot slip anything into a restore.
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { Disk, Owner } from './disk.ts';
 
 /** So many are kept; the oldest make room. */
@@ -9,24 +9,21 @@ const MANIFEST = 'manifest.json';
 /** Sorted by name they are sorted by time. */
 const ID = /^[0-9]{8}T[0-9]{9}Z(?:-[0-9]{1,3})?$/;
 
-const owner = { mode: z.number().int(), uid: z.number().int(), gid: z.number().int() };
+const owner = { mode: z.int(), uid: z.int(), gid: z.int() };
 const manifest = z.strictObject({
   v: z.literal(1),
   made: z.iso.datetime(),
-  by: z.string().max(64),
+  by: z.string().check(z.maxLength(64)),
   files: z
     .array(
       z.strictObject({
-        path: z.string().max(4096).startsWith('/'),
+        path: z.string().check(z.maxLength(4096), z.startsWith('/')),
         /** Below the backup; null where there was no file. */
-        copy: z
-          .string()
-          .regex(/^[0-9]{1,3}$/)
-          .nullable(),
+        copy: z.nullable(z.string().check(z.regex(/^[0-9]{1,3}$/))),
         ...owner,
       }),
     )
-    .max(128),
+    .check(z.maxLength(128)),
 });
 
 /** A file as it was; `text` is null where there was none. */

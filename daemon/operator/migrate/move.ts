@@ -2,7 +2,7 @@
 // cut short anywhere can be gone on with, or taken back.
 import { chmod, cp, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { Tools } from '../../qubesadmin/tool.ts';
 import { FILE_NAMES } from '../../settings/files.ts';
 import { Refusal } from '../command.ts';
@@ -24,20 +24,22 @@ export interface Parts {
   readonly now: () => number;
 }
 
-const path = z.string().max(4_096).startsWith('/');
+const path = z.string().check(z.maxLength(4_096), z.startsWith('/'));
 const unit = z.strictObject({
-  name: z.string().regex(/^qmcp-[a-z-]+\.(?:service|timer|socket)$/),
-  user: z.string().nullable(),
+  name: z.string().check(z.regex(/^qmcp-[a-z-]+\.(?:service|timer|socket)$/)),
+  user: z.nullable(z.string()),
 });
 const manifest = z.strictObject({
   v: z.literal(1),
   made: z.iso.datetime(),
   /** `to` is below the migration's own directory. */
-  moved: z.array(z.strictObject({ from: path, to: z.string().regex(/^moved\/[0-9]{1,4}$/) })).max(10_000),
+  moved: z
+    .array(z.strictObject({ from: path, to: z.string().check(z.regex(/^moved\/[0-9]{1,4}$/)) }))
+    .check(z.maxLength(10_000)),
   /** Units that ran. */
-  active: z.array(unit).max(100),
+  active: z.array(unit).check(z.maxLength(100)),
   /** Settings that the daemon could not have read, and their modes before. */
-  modes: z.array(z.strictObject({ path, mode: z.number().int() })).max(1_000),
+  modes: z.array(z.strictObject({ path, mode: z.int() })).check(z.maxLength(1_000)),
 });
 export type Migration = z.infer<typeof manifest> & { readonly directory: string };
 type Unit = z.infer<typeof unit>;
