@@ -18,8 +18,8 @@ import { SERVICES } from '../services/registry.ts';
 import { resolve } from '../services/resolve.ts';
 import { type ChangeService, isRefusal, type ReadService } from '../services/service.ts';
 import type { Settings } from '../settings/settings.ts';
+import type { Explanation } from './answers.ts';
 import type { ControlParts } from './parts.ts';
-import type { Explanation } from './protocol.ts';
 import { declined, done, type Said } from './socket.ts';
 
 interface Asked {

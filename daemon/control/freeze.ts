@@ -1,8 +1,8 @@
 // Freezing a source holds at once, whatever the disk says; thawing needs its record first.
 import type * as z from 'zod/mini';
 import type { QubeName } from '../names.ts';
+import type { frozen, thawed } from './answers.ts';
 import type { ControlParts } from './parts.ts';
-import type { frozen, thawed } from './protocol.ts';
 import { declined, done, type Said } from './socket.ts';
 import { soon } from './soon.ts';
 

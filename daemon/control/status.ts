@@ -4,8 +4,8 @@ import type * as z from 'zod/mini';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import { isManaged } from '../qube.ts';
 import { complaintText } from '../settings/settings.ts';
+import type { hello as helloAnswer, noted as notedAnswer, Pending, Status } from './answers.ts';
 import type { ControlParts } from './parts.ts';
-import type { hello as helloAnswer, noted as notedAnswer, Pending, Status } from './protocol.ts';
 import { done, type Said } from './socket.ts';
 import { soon } from './soon.ts';
 

@@ -6,9 +6,10 @@ import type { QubeName } from '../names.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import type { Settings } from '../settings/settings.ts';
+import type { Tagged } from './answers.ts';
 import { effect } from './effect.ts';
 import type { ControlParts } from './parts.ts';
-import type { Tagged, TierWord } from './protocol.ts';
+import type { TierWord } from './protocol.ts';
 import { declined, done, type Said } from './socket.ts';
 import { isOpenEnded, type TagStep, tierSteps, tierWord } from './tier-tags.ts';
 

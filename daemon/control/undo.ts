@@ -5,9 +5,9 @@ import { UndoUnavailable } from '../journal/undo-store.ts';
 import { isManaged, type Qube } from '../qube.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import { type Changed, changedBy, standingOf } from '../services/take-back.ts';
+import type { Undoable, Undone } from './answers.ts';
 import { effect } from './effect.ts';
 import type { ControlParts } from './parts.ts';
-import type { Undoable, Undone } from './protocol.ts';
 import { declined, done, type Said } from './socket.ts';
 
 const AWAY = 'qubesd cannot be asked just now, so nothing was done. See qmcpctl doctor.';

@@ -4,7 +4,8 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import type * as z from 'zod/mini';
 import packageJson from '../../package.json' with { type: 'json' };
-import { type Answer, answer, hello, MAX_ANSWER_BYTES, PROTOCOL } from '../control/protocol.ts';
+import { answer, hello } from '../control/answers.ts';
+import { type Answer, MAX_ANSWER_BYTES, PROTOCOL } from '../control/protocol.ts';
 import { type Io, printable, Refusal } from './command.ts';
 
 /** The daemon answers this out of its memory. */

@@ -1,6 +1,6 @@
 // qmcpctl doctor: everything that could be wrong with an installation, each with the command that mends it.
 import { join } from 'node:path';
-import { status as statusShape } from '../control/protocol.ts';
+import { status as statusShape } from '../control/answers.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import { usedBytes } from '../services/budget.ts';
 import { askDaemon, helloDaemon } from './ask-daemon.ts';

@@ -1,6 +1,6 @@
 // qmcpctl explain: what would be decided about a call, by which rule, on which facts, and what the window would say.
 import { SERVICES } from '../authority/tables.ts';
-import { type Explanation, explanation } from '../control/protocol.ts';
+import { type Explanation, explanation } from '../control/answers.ts';
 import { isQubeName } from '../names.ts';
 import { askDaemon } from './ask-daemon.ts';
 import { DONE, type Io, printable, UsageError, verb } from './command.ts';

@@ -1,5 +1,5 @@
 // qmcpctl freeze and thaw: nothing from this qube until I say so.
-import { frozen, thawed } from '../control/protocol.ts';
+import { frozen, thawed } from '../control/answers.ts';
 import { isQubeName } from '../names.ts';
 import { askDaemon } from './ask-daemon.ts';
 import { DONE, oneOperand, UsageError, verb } from './command.ts';

@@ -1,6 +1,6 @@
 // qmcpctl init: what a machine needs before agents can work, and what of it is there.
 import { join } from 'node:path';
-import { status as statusShape } from '../control/protocol.ts';
+import { status as statusShape } from '../control/answers.ts';
 import { isQubeName } from '../names.ts';
 import { isManaged } from '../qube.ts';
 import { usedBytes } from '../services/budget.ts';

@@ -1,5 +1,5 @@
 // qmcpctl pending: the question that is open, and who waits for theirs. It is answered elsewhere.
-import { type Pending, pending as pendingShape } from '../control/protocol.ts';
+import { type Pending, pending as pendingShape } from '../control/answers.ts';
 import { duration } from '../services/words.ts';
 import { askDaemon } from './ask-daemon.ts';
 import { DONE, type Io, printable, verb } from './command.ts';

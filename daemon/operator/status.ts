@@ -1,5 +1,5 @@
 // qmcpctl status: how the running daemon is.
-import { type Status, status as statusShape } from '../control/protocol.ts';
+import { type Status, status as statusShape } from '../control/answers.ts';
 import { duration } from '../services/words.ts';
 import { askDaemon } from './ask-daemon.ts';
 import { DONE, FAILED, type Io, printable, verb } from './command.ts';

@@ -2,7 +2,8 @@
 import { capabilitiesOf, tierOf } from '../authority/capabilities.ts';
 import { isListed } from '../authority/guarded.ts';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
-import { TIER_WORDS, type TierWord, tagged } from '../control/protocol.ts';
+import { tagged } from '../control/answers.ts';
+import { TIER_WORDS, type TierWord } from '../control/protocol.ts';
 import { tierWord } from '../control/tier-tags.ts';
 import { isQubeName } from '../names.ts';
 import { openSettings } from '../settings/open.ts';

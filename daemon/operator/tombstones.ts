@@ -1,5 +1,5 @@
 // qmcpctl tombstones: what was removed and not destroyed yet.
-import { reaped, type Tombstones, tagged, tombstones as tombstonesShape } from '../control/protocol.ts';
+import { reaped, type Tombstones, tagged, tombstones as tombstonesShape } from '../control/answers.ts';
 import { isQubeName } from '../names.ts';
 import { duration } from '../services/words.ts';
 import { askDaemon } from './ask-daemon.ts';

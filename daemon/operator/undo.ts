@@ -1,5 +1,5 @@
 // qmcpctl undo: putting back what a call changed.
-import { type Undoable, type Undone, undoable, undone } from '../control/protocol.ts';
+import { type Undoable, type Undone, undoable, undone } from '../control/answers.ts';
 import { duration } from '../services/words.ts';
 import { askDaemon } from './ask-daemon.ts';
 import { DONE, oneOperand, printable, UsageError, verb } from './command.ts';

@@ -1,7 +1,7 @@
 // Writing operator files: one way for every verb that does, so that what is written is always what the daemon will read.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { noted } from '../control/protocol.ts';
+import { noted } from '../control/answers.ts';
 import { FILE_NAMES, type FileName, parseSettings, type Source } from '../settings/files.ts';
 import { look } from '../settings/look.ts';
 import { POLICY_MODE_FILE } from '../settings/mode.ts';

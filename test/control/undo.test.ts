@@ -2,8 +2,8 @@
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { Undoable, Undone } from '../../daemon/control/answers.ts';
 import type { ControlParts } from '../../daemon/control/parts.ts';
-import type { Undoable, Undone } from '../../daemon/control/protocol.ts';
 import { controlOver } from '../../daemon/control/verbs.ts';
 import { KEPT_FOR_MS } from '../../daemon/journal/undo-entries.ts';
 import { QUIET, startDaemon } from '../broker/daemon.ts';

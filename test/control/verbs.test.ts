@@ -2,7 +2,7 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Explanation, Pending, Reaped, Status, Tagged, Tombstones } from '../../daemon/control/protocol.ts';
+import type { Explanation, Pending, Reaped, Status, Tagged, Tombstones } from '../../daemon/control/answers.ts';
 import { ASKING, type Daemon, QUIET, startDaemon } from '../broker/daemon.ts';
 import { startApprover } from '../confirm/approver.ts';
 import type { FleetSpec } from '../qubesd/fleet.ts';

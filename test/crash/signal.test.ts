@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Status, Undoable } from '../../daemon/control/protocol.ts';
+import type { Status, Undoable } from '../../daemon/control/answers.ts';
 import { readPublicKey, type VerifyingKey } from '../../daemon/journal/checkpoint.ts';
 import { journalIn } from '../../daemon/journal/sources.ts';
 import { verifyJournal } from '../../daemon/journal/verify.ts';

@@ -1,5 +1,5 @@
 // What doctor finds, and what it looks at. A check never throws for what it finds: it says so, with the command that mends it.
-import type { Status } from '../../control/protocol.ts';
+import type { Status } from '../../control/answers.ts';
 import type { Settings } from '../../settings/settings.ts';
 import type { FleetQube } from '../fleet.ts';
 import type { Programs } from '../programs.ts';
