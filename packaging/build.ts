@@ -8,6 +8,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build as esbuild, formatMessages, type Metafile } from 'esbuild';
 import { manual } from './manual.ts';
+import { skimmed } from './skimmed.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -36,6 +37,7 @@ const optionsFor = ({ entry, outfile, format, external }: Bundle): BuildOptions 
   platform: 'node',
   target: 'node22',
   legalComments: 'eof',
+  plugins: [skimmed],
   logLevel: 'silent',
   ...(format === 'esm' && { banner: { js: requireForPackages } }),
 });
@@ -55,7 +57,9 @@ const bundleInto = async (bundle: Bundle): Promise<Metafile> => {
   const { outputFiles, metafile, warnings } = await esbuild({ ...optionsFor(bundle), write: false, metafile: true });
   // For example import.meta in a CommonJS bundle: it builds, and is undefined where it runs.
   if (warnings.length > 0) throw new Error((await formatMessages(warnings, { kind: 'warning' })).join(''));
-  const code = outputFiles[0]?.text ?? '';
+  // esbuild writes other letters as escapes, except in the comments that it keeps. With one of them V8 would hold the whole
+  // text at two bytes a letter.
+  const code = (outputFiles[0]?.text ?? '').replace(/[^\0-\x7f]/g, '?');
   await writeIfChanged(bundle.outfile, code.startsWith('#!') ? code : shebang + code, 0o755);
   return metafile;
 };

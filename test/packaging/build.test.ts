@@ -71,6 +71,15 @@ describe('the programs in dist/', () => {
     },
   );
 
+  it.each(bundles)('$outfile is held at one byte a letter', async ({ outfile }) => {
+    expect(await readFile(join(root, outfile), 'utf8')).toMatch(/^[\0-\x7f]*$/);
+  });
+
+  it('have nothing for the shapes of what the daemon itself answers', () => {
+    const withAnswers = bundles.filter((_, index) => 'daemon/control/answers.ts' in (metafiles[index]?.inputs ?? {}));
+    expect(withAnswers.map(({ outfile }) => outfile)).toEqual(['dist/qmcpctl.mjs']);
+  });
+
   // The dialog too: it loads GTK only once it has a question to show.
   it.each(bundles)('$outfile starts without node_modules', async ({ outfile }) => {
     const { exitCode, stderr } = await startAlone(outfile);
