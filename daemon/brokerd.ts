@@ -14,6 +14,7 @@ import { openControl } from './control/socket.ts';
 import { controlOver } from './control/verbs.ts';
 import { flagsOf } from './flags.ts';
 import { FleetView } from './fleet/view.ts';
+import { collectGarbage } from './heap.ts';
 import { type Health, type Opening, openJournal } from './journal/journal.ts';
 import type { UnfinishedIntent } from './journal/open-intents.ts';
 import { UndoStore } from './journal/undo-store.ts';
@@ -146,6 +147,7 @@ const main = async (): Promise<void> => {
   const settling = startSettling({ ...settlingParts, unfinished });
   canSettle((late) => void startSettling({ ...settlingParts, unfinished: late }, false));
   await Promise.race([settling, wait(SETTLING_MS)]);
+  collectGarbage();
   const door = openDoor(broker.handle);
   const control = openControl(
     controlOver({
