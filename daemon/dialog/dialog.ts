@@ -6,6 +6,7 @@ import type { Statement } from '../confirm/question.ts';
 import type { Toolkit } from './gtk.ts';
 import { type Asked, lineCollector, readQuestion } from './incoming.ts';
 import { type Seed, secretKeyOf } from './key.ts';
+import { rehearse } from './rehearsal.ts';
 import type { ScreenLock } from './screenlock.ts';
 import { type Seat, takeSeat } from './screenseat.ts';
 import { shownDigest, signedAnswer } from './statement.ts';
@@ -64,6 +65,13 @@ export const answerOneQuestion = (toolkit: Toolkit, setting: Setting, leave: (pr
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => (isShown ? decide('denied') : end(null)));
   }
+
+  // In the second turn of the loop: a question, or the end, that is there already has been seen in the first, and waits for nothing.
+  setImmediate(() =>
+    setImmediate(() => {
+      if (asked === null && !over) rehearse(toolkit);
+    }),
+  );
 
   const begin = async (read: ReturnType<typeof readQuestion>): Promise<unknown> => {
     clearTimeout(silence);

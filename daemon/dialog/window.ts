@@ -5,10 +5,9 @@ import { ASLEEP, DEAD_MS, isAwake, onFocus, type WakesAt } from './deadtime.ts';
 import { inputGate } from './gate.ts';
 import type { Toolkit } from './gtk.ts';
 import type { Asked } from './incoming.ts';
-import { applyStyle, pointerAt, workArea } from './monitor.ts';
-import { fits, placeFor } from './placement.ts';
+import { pointerAt, workArea } from './monitor.ts';
+import { fits, placeFor, type Size } from './placement.ts';
 import { type QuestionText, questionText } from './question-text.ts';
-import { STYLE } from './style.ts';
 import { typedEntry } from './typed-entry.ts';
 import { type Widget, widgetsOf } from './widgets.ts';
 
@@ -30,6 +29,8 @@ export interface Rules {
 }
 
 export interface QuestionWindow extends Pick<QuestionText, 'readBack'> {
+  /** The size that it asks for, in pixels; it need not be on the screen. */
+  readonly measure: () => Size;
   /** Puts it on the screen, away from the pointer. The sentence that says why not, when it does not fit as a whole. */
   readonly show: () => string | null;
   /** Takes it off the screen for as long as that is locked; what was typed is forgotten. */
@@ -178,7 +179,7 @@ export const questionWindow = (
     hint.setText(hintText());
   }
 
-  const naturalSize = () => {
+  const naturalSize = (): Size => {
     const [, natural] = window.getPreferredSize();
     return { width: natural?.width ?? 0, height: natural?.height ?? 0 };
   };
@@ -196,12 +197,12 @@ export const questionWindow = (
     foot.reorderChild(above, 1);
   };
 
-  applyStyle(toolkit, STYLE);
   refresh();
   all.showAll();
 
   return {
     readBack: text.readBack,
+    measure: naturalSize,
     show: () => {
       const area = workArea(toolkit);
       if (area === null) return 'There is no monitor.';

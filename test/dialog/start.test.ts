@@ -88,6 +88,44 @@ test('a connection passed by a socket unit is answered, and the process goes wit
   expect(await exited).toEqual([0, null]);
 });
 
+/** What can be done before the question is there is done: a window has been measured, for which letters are needed. */
+const isPrepared = (child: ChildProcess): Promise<void> =>
+  screen.look('a font in use', async () => /\.[ot]tf$/m.test(readFileSync(`/proc/${child.pid}/maps`, 'utf8')));
+
+test('a question that comes long after its connection is prepared for, and shown alone', async () => {
+  screen.mostOpen = 0;
+  const [ours, theirs] = await connection();
+  const child = activated(theirs, screen.env);
+  await isPrepared(child);
+  expect(screen.mostOpen).toBe(0);
+  const { heard } = askOn(ours, question(), publicKey());
+  const window = await screen.window();
+  expect(window.pid).toBe(child.pid);
+  await window.focus();
+  await window.press('Escape');
+  expect(await heard).toBe('denied');
+  expect(screen.mostOpen).toBe(1);
+});
+
+test.each([
+  ['at once', async () => {}],
+  ['later', isPrepared],
+])(
+  'a connection that closes %s without a question ends the process, silently, with status 0 and no window',
+  async (_, until) => {
+    screen.mostOpen = 0;
+    const [ours, theirs] = await connection();
+    const child = activated(theirs, screen.env);
+    const exited = once(child, 'exit');
+    const words = lastWords(child);
+    await until(child);
+    ours.end();
+    expect(await exited).toEqual([0, null]);
+    expect(await words).toBe('');
+    expect(screen.mostOpen).toBe(0);
+  },
+);
+
 test('below a socket unit synthetic input cannot be switched on', async () => {
   const [ours, theirs] = await connection();
   const child = activated(theirs, screen.env, ['--accept-synthetic-input']);
