@@ -6,7 +6,7 @@
 import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type BuildOptions, build as esbuild, formatMessages, type Metafile } from 'esbuild';
+import { build as esbuild, formatMessages, type Metafile, type Plugin } from 'esbuild';
 import { manual } from './manual.ts';
 import { skimmed } from './skimmed.ts';
 
@@ -27,20 +27,62 @@ const requireForPackages =
   "import { createRequire as createRequireForPackages } from 'node:module';\n" +
   'const require = createRequireForPackages(import.meta.url);';
 
-const optionsFor = ({ entry, outfile, format, external }: Bundle): BuildOptions => ({
+const common = {
   absWorkingDir: root,
-  entryPoints: [entry],
-  outfile,
-  format,
-  external,
   bundle: true,
   platform: 'node',
   target: 'node22',
   legalComments: 'eof',
-  plugins: [skimmed],
   logLevel: 'silent',
+  write: false,
+  metafile: true,
+} as const;
+
+const optionsFor = ({ entry, outfile, format, external }: Bundle) => ({
+  ...common,
+  entryPoints: [entry],
+  outfile,
+  format,
+  external,
   ...(format === 'esm' && { banner: { js: requireForPackages } }),
 });
+
+/** Loaded when it is needed, which may be never. As one function inside the bundle, V8 does no more than skim it until then. */
+const LATE = 'execa';
+
+const late = (accounts: Metafile[]): Plugin => ({
+  name: LATE,
+  setup: ({ onLoad, onResolve, resolve }) => {
+    onResolve({ filter: new RegExp(`^${LATE}$`) }, async ({ kind, resolveDir, namespace, pluginData }) => {
+      if (pluginData === LATE) return undefined;
+      const { path } = await resolve(LATE, { kind, resolveDir, namespace, pluginData: LATE });
+      return { path, namespace: LATE };
+    });
+    onLoad({ filter: /./, namespace: LATE }, async ({ path }) => {
+      const { outputFiles, metafile } = await esbuild({
+        ...common,
+        entryPoints: [path],
+        outfile: 'late.cjs',
+        format: 'cjs',
+      });
+      accounts.push(metafile);
+      return { contents: outputFiles[0]?.text ?? '', loader: 'js' };
+    });
+  },
+});
+
+/** esbuild's account of a bundle, with what is inside the packages that were bundled before it. */
+const whole = (account: Metafile, outfile: string, parts: readonly Metafile[]): Metafile => {
+  const output = account.outputs[outfile];
+  if (output === undefined) throw new Error(`esbuild gave no account of ${outfile}.`);
+  const inside = parts.flatMap(({ outputs }) => Object.values(outputs)).map(({ inputs }) => inputs);
+  const without = <T>(inputs: Record<string, T>) =>
+    Object.fromEntries(Object.entries(inputs).filter(([name]) => !name.startsWith(`${LATE}:`)));
+  return {
+    inputs: Object.assign(without(account.inputs), ...parts.map(({ inputs }) => inputs)),
+    outputs: { [outfile]: { ...output, inputs: Object.assign(without(output.inputs), ...inside) } },
+  };
+};
 
 /**
  * Writes every bundle, dist/LICENSES.txt, and the manual (manual.ts); files whose bytes are already right stay untouched.
@@ -54,14 +96,15 @@ export const build = async (): Promise<Metafile[]> => {
 };
 
 const bundleInto = async (bundle: Bundle): Promise<Metafile> => {
-  const { outputFiles, metafile, warnings } = await esbuild({ ...optionsFor(bundle), write: false, metafile: true });
+  const parts: Metafile[] = [];
+  const { outputFiles, metafile, warnings } = await esbuild({ ...optionsFor(bundle), plugins: [late(parts), skimmed] });
   // For example import.meta in a CommonJS bundle: it builds, and is undefined where it runs.
   if (warnings.length > 0) throw new Error((await formatMessages(warnings, { kind: 'warning' })).join(''));
   // esbuild writes other letters as escapes, except in the comments that it keeps. With one of them V8 would hold the whole
   // text at two bytes a letter.
   const code = (outputFiles[0]?.text ?? '').replace(/[^\0-\x7f]/g, '?');
   await writeIfChanged(bundle.outfile, code.startsWith('#!') ? code : shebang + code, 0o755);
-  return metafile;
+  return whole(metafile, bundle.outfile, parts);
 };
 
 // By rename, so that a program started meanwhile reads either the old file or the new one, never half of one.

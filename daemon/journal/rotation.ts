@@ -3,7 +3,6 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { open, readdir, rename, unlink } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { createGzip } from 'node:zlib';
 import { realFiles } from './journal-files.ts';
 
 export interface RotationLimits {
@@ -68,6 +67,8 @@ export async function compressOldFiles(dir: string): Promise<void> {
 }
 
 async function compress(from: string, to: string): Promise<void> {
+  // Loaded when it is needed: it takes 0.2 MiB, and a journal is rotated seldom.
+  const { createGzip } = await import('node:zlib');
   await pipeline(createReadStream(from), createGzip(), createWriteStream(to, { mode: 0o600 }));
   const written = await open(to, 'r');
   try {

@@ -1,5 +1,4 @@
 // Programs of the platform that qmcpctl looks things up with. None of them changes anything, and none goes through a shell.
-import { execa } from 'execa';
 import { toolsIn } from '../qubesadmin/tool.ts';
 
 const DEADLINE_MS = 10_000;
@@ -25,6 +24,8 @@ export const programsIn = (path: string): Programs => {
     has,
     async run(name, args) {
       if (!(await has(name))) return { kind: 'missing' };
+      // Loaded when it is needed, which for most verbs is never.
+      const { execa } = await import('execa');
       const result = await execa(name, args, {
         env: { PATH: path, LC_ALL: 'C.UTF-8', PYTHONNOUSERSITE: '1' },
         extendEnv: false,
