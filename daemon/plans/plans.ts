@@ -9,7 +9,7 @@ import { type Call, NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexe
 import { adminOver } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { StandIns } from '../services/resolve.ts';
-import { type Caller, isRefusal } from '../services/service.ts';
+import { type Caller, isRefusal, type Wish } from '../services/service.ts';
 import { eventsDelivered, Walk } from '../walk.ts';
 import { OPEN_MS, type Plan, PlanStore } from './plan-store.ts';
 import { planView } from './plan-view.ts';
@@ -214,14 +214,11 @@ export class Plans {
       await eventsDelivered();
       const mayBegin = again !== null && (approved ? approved() : again.verdict === 'allow');
       if (!mayBegin || plan.cancelled.signal.aborted || this.#parts.stopping.aborted) return false;
+      const { digest, nonce } = plan;
+      const intent = { ...this.#ofPlan(plan, again), type: 'intent', digest, nonce } as const;
       // I3, I4: the plan's nonce is used up on disk before its first step.
       try {
-        await this.#parts.journal.append({
-          ...this.#ofPlan(plan, again),
-          type: 'intent',
-          digest: plan.digest,
-          nonce: plan.nonce,
-        });
+        await this.#parts.journal.append(intent);
       } catch {
         return false;
       }
@@ -259,7 +256,7 @@ export class Plans {
   /** One step for real: it must be what was rehearsed, with the qubes that exist now in place of their stand-ins. */
   async #step(plan: Plan, step: number, walk: Walk, rehearsed: Rehearsed, isApproved: boolean): Promise<Reply> {
     const expected = rehearsed.resolved.find((each) => each.step === step)?.resolved.digest;
-    const isUnsettled = setsGoing(plan.stages, walk);
+    const isUnsettled = setsGoing(plan.stages.slice(0, step - 1), walk.wish);
     for (;;) {
       const since = this.#parts.monotonicMs();
       const resolved = await unlessAway(async () => walk.resolve(this.#parts, await this.#standIns(rehearsed)));
@@ -316,15 +313,12 @@ const namesOf = (stages: readonly Stage[]): string[] => {
 const isBudgeted = (stage: Stage): boolean => stage.kind === 'change' && stage.walk.wish.budgeted === true;
 
 /** Whether an earlier step began what takes its time on a qube of this one. */
-const setsGoing = (stages: readonly Stage[], walk: Walk): boolean => {
-  const names = new Set(Object.values(walk.wish.roles));
-  for (const stage of stages) {
-    if (stage.kind === 'read') continue;
-    if (stage.walk === walk) return false;
-    const { action, roles } = stage.walk.wish;
-    if (SLOW_ACTIONS.has(action) && Object.values(roles).some((name) => names.has(name))) return true;
-  }
-  return false;
+const setsGoing = (earlier: readonly Stage[], { roles }: Wish): boolean => {
+  const names = new Set(Object.values(roles));
+  const isOnIts = ({ roles }: Wish): boolean => Object.values(roles).some((name) => names.has(name));
+  return earlier.some(
+    (stage) => stage.kind === 'change' && SLOW_ACTIONS.has(stage.walk.wish.action) && isOnIts(stage.walk.wish),
+  );
 };
 
 const SLOW_ACTIONS: ReadonlySet<string> = new Set(['start', 'shutdown']);

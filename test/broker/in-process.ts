@@ -65,6 +65,7 @@ export class InProcess {
   readonly journal: Journal;
   readonly undo: UndoStore;
   readonly broker: Broker;
+  readonly restraint: Restraint;
   /** What nobody planned; a test that ends with any of it has failed. */
   readonly unplanned: unknown[] = [];
   /** What the broker told the operator's log. */
@@ -93,6 +94,7 @@ export class InProcess {
     this.journal = journal;
     this.undo = undo;
     this.#events = followEvents(qubesd.path, this.view);
+    this.restraint = new Restraint(join(root, 'state'), monotonicMs);
     this.broker = new Broker({
       call: adminCall,
       randomBytes,
@@ -108,7 +110,7 @@ export class InProcess {
       journal,
       undo,
       nonces: new Nonces(randomBytes, monotonicMs),
-      restraint: new Restraint(join(root, 'state'), monotonicMs),
+      restraint: this.restraint,
       restrained: (sentence) => this.notices.push(sentence),
       socket: join(this.run, 'confirm.sock'),
       key: () => settings.current().confirmKey,

@@ -199,10 +199,13 @@ describe('a nonce', () => {
     expect(broker.qubesd.changes()).toEqual([]);
   });
 
-  test('is void after Cancel', async () => {
+  test('is void after Cancel, and its place is free', async () => {
     const broker = await temporaryBroker({ operatorFiles: QUIET });
+    for (let place = 0; place < 7; place++) await prepare(broker, [life('ai-idle', 'start')]);
     const nonce = await prepare(broker, [life('ai-idle', 'start')]);
     expect(await broker.call('qmcp.Cancel', {}, undefined, nonce)).toEqual({ ok: true });
+    expect(await broker.call('qmcp.Status', {}, undefined, nonce)).toEqual(REFUSED);
+    await prepare(broker, [life('ai-idle', 'start')]);
     expect(await commit(broker, nonce)).toEqual(REFUSED);
     expect(await broker.call('qmcp.Cancel', {}, undefined, nonce)).toEqual(REFUSED);
   });

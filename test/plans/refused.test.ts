@@ -64,6 +64,16 @@ describe('a Prepare is refused', () => {
     await prepare(broker, [life('ai-idle', 'start')]);
   });
 
+  test('while its source is frozen, though it only reads, and what was prepared before is void after the thaw', async () => {
+    const broker = await temporaryBroker();
+    const nonce = await prepare(broker, [READ]);
+    broker.restraint.freeze('mcp-control' as QubeName);
+    expect(await broker.call('qmcp.Prepare', { calls: [READ] })).toEqual(REFUSED);
+    broker.restraint.thaw('mcp-control' as QubeName);
+    expect(await status(broker, nonce)).toEqual(REFUSED);
+    await prepare(broker, [READ]);
+  });
+
   test('while nothing tells of changes', async () => {
     const broker = await temporaryBroker();
     const lost = new Promise<void>((resolve) => broker.view.watch((name) => name === null && resolve()));
@@ -107,9 +117,28 @@ describe('a Commit is refused', () => {
   test('when qubesd does not answer, and nobody is asked', async () => {
     const { broker, approver } = await asking();
     const nonce = await prepare(broker, REMOVAL);
-    broker.qubesd.faults.inject({ method: 'admin.vm.tag.List', fault: 'empty' });
+    broker.qubesd.faults.inject({ method: 'admin.vm.List', fault: 'empty' });
     expect(await commit(broker, nonce)).toEqual(REFUSED);
     expect(approver.questions).toEqual([]);
+  });
+
+  test('when qubesd does not answer once, though it would the second time', async () => {
+    const broker = await temporaryBroker({ operatorFiles: QUIET });
+    const nonce = await prepare(broker, [life('ai-idle', 'start')]);
+    broker.qubesd.faults.inject({ method: 'admin.vm.List', fault: 'empty' });
+    expect(await commit(broker, nonce)).toEqual(REFUSED);
+    expect(broker.qubesd.changes()).toEqual([]);
+  });
+
+  test('when the yes comes after its time', async () => {
+    let ms = 0;
+    const { broker, approver } = await asking({ monotonicMs: () => ms });
+    const reply = commit(broker, await prepare(broker, REMOVAL));
+    const asked = await approver.next();
+    ms += 60_000;
+    asked.approve();
+    expect(await reply).toEqual(REFUSED);
+    expect(broker.qubesd.changes()).toEqual([]);
   });
 
   test('when qubesd does not say who asks, and nobody is asked', async () => {
@@ -199,17 +228,19 @@ describe('a Commit is refused', () => {
     expect(broker.qubesd.changes()).toEqual([]);
   });
 
-  test('for what nobody planned, which the operator is told of', async () => {
+  test('for what nobody planned, which the operator is told of, and takes no place from others', async () => {
     const broker = await temporaryBroker();
-    const nonce = await prepare(broker, [life('ai-idle', 'start')]);
+    const nonces = [];
+    for (let place = 0; place < 8; place++) nonces.push(await prepare(broker, [life('ai-idle', 'start')]));
     const odd = new Error('odd');
     const settings = vi.spyOn(broker.settings, 'current').mockImplementation(() => {
       throw odd;
     });
-    expect(await commit(broker, nonce)).toEqual(REFUSED);
+    for (const nonce of nonces) expect(await commit(broker, nonce)).toEqual(REFUSED);
     settings.mockRestore();
-    expect(broker.unplanned.splice(0)).toEqual([odd]);
-    expect(await status(broker, nonce)).toEqual(REFUSED);
+    expect(broker.unplanned.splice(0)).toEqual(Array(8).fill(odd));
+    for (const nonce of nonces) expect(await status(broker, nonce)).toEqual(REFUSED);
+    await prepare(broker, [life('ai-idle', 'start')]);
   });
 });
 
@@ -262,12 +293,14 @@ describe('a plan whose turn to ask comes later', () => {
     expect(approver.questions).toHaveLength(1);
   });
 
-  test('is not asked when it was cancelled meanwhile', async () => {
+  test('is not asked when it was cancelled meanwhile, nor is it looked at again', async () => {
     const { broker, approver, nonce, second, next } = await waiting();
     expect(await cancel(broker, nonce, 'mcp-other')).toEqual({ ok: true });
+    broker.qubesd.reset();
     await next();
     expect(await second).toEqual(REFUSED);
     expect(approver.questions).toHaveLength(1);
+    expect(broker.qubesd.calls).toEqual([]);
   });
 });
 

@@ -124,6 +124,18 @@ test.each([
   expect(await cancel(broker, nonce)).toEqual(REFUSED);
 });
 
+test('what a plan came to is kept for a quarter of an hour after its end, not after its begin', async () => {
+  let ms = 0;
+  const broker = await temporaryBroker({ operatorFiles: QUIET, monotonicMs: () => ms });
+  const nonce = await prepare(broker, [life('ai-idle', 'start')]);
+  ms += 9 * 60_000;
+  await commit(broker, nonce);
+  ms += 15 * 60_000 - 1;
+  expect(await status(broker, nonce)).toMatchObject({ state: 'done' });
+  ms += 1;
+  expect(await status(broker, nonce)).toEqual(REFUSED);
+});
+
 test('a plan that was refused cannot be cancelled', async () => {
   const { broker, approver } = await asking();
   const nonce = await prepare(broker, [life('ai-idle', 'remove')]);
@@ -154,7 +166,7 @@ test('a step ends the plan when qubesd does not answer by then', async () => {
     'admin.vm.Start',
     'ai-idle',
   );
-  broker.qubesd.faults.inject({ method: 'admin.vm.tag.List', fault: 'empty' });
+  broker.qubesd.faults.inject({ method: 'admin.vm.List', dest: 'ai-idle', fault: 'empty' });
   letGo();
   expect(await reply).toEqual({ ok: true, state: 'failed', results: [OK, REFUSED] });
 });
@@ -179,7 +191,9 @@ describe('while a plan runs', () => {
     const steps = [life('ai-idle', 'start'), spawn('ai-lab')];
     const { broker, reply, letGo } = await held(steps, 'admin.vm.Start', 'ai-idle');
     const done: string[] = [];
-    const other = broker.call('qmcp.SpawnAIManagedQube', spawn('ai-den').request).then(() => done.push('other'));
+    // Of another qube than the plan's.
+    const clone = { source: 'ai-full1', name: 'ai-den' };
+    const other = broker.call('qmcp.CloneAIManagedQube', clone).then(({ ok }) => ok && done.push('other'));
     // Longer than the creation would take.
     for (const action of Array(10).fill(['pause', 'unpause']).flat()) {
       expect(await broker.call(LIFECYCLE, { name: 'ai-work', action })).toEqual(OK);
