@@ -212,6 +212,14 @@ test.each([
   expect(await admin.state(named('ai-run'))).toBe(after);
 });
 
+test('a qube that is paused and unpaused runs', async () => {
+  const { admin } = place();
+  await admin.lifecycle(named('ai-run'), 'Pause');
+  expect(await admin.state(named('ai-run'))).toBe('Paused');
+  await admin.lifecycle(named('ai-run'), 'Unpause');
+  expect(await admin.state(named('ai-run'))).toBe('Running');
+});
+
 // ---- qubes that do not exist yet
 
 describe('a qube that a step would create', () => {
