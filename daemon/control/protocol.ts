@@ -66,6 +66,10 @@ export const status = z.object({
   frozen: z.array(qubeName),
   all_frozen: z.string().nullable(),
   resting: z.array(z.object({ source: qubeName, seconds })),
+  /** Qubes that a creation left half-made. Agents have none of them. */
+  quarantine: z.array(z.object({ name: qubeName, uuid: uuid.nullable(), since: z.iso.datetime() })),
+  /** Why all qubes count as such, or why a restart would not know of them. */
+  quarantine_complaint: z.string().nullable(),
   /** null where qubesd could not be asked. */
   managed: z.number().int().nullable(),
   tombstones: z.number().int().nullable(),
@@ -164,6 +168,8 @@ export const tagged = z.object({
   effective: z.enum(['ro', 'exec', 'net', 'full']).nullable(),
   added: z.array(z.string()),
   removed: z.array(z.string()),
+  /** Whether that ended its quarantine. */
+  released: z.boolean(),
 });
 export type Tagged = z.infer<typeof tagged>;
 

@@ -351,6 +351,7 @@ class Episode {
     const ground: Ground = {
       files: this.#disk.filesOver(wait),
       ledger: this.#disk.ledgerOver(wait, '/state/principals'),
+      quarantineFiles: this.#disk.ledgerOver(wait, '/state'),
       settings: this.#settings,
       call: this.#adminOver(outside),
       tools: this.#toolsOver(outside),
