@@ -1,12 +1,12 @@
 // One change call on its way, as the stations that the broker and the plans both send it through.
 import type { WalkParts } from './broker.ts';
 import { type Approval, confirm } from './confirm/confirmer.ts';
+import { UNSAVED } from './journal/open-intents.ts';
 import type { Decision, NamedQube } from './journal/record.ts';
 import { UndoUnavailable } from './journal/undo-store.ts';
 import { isQubeName, type Nonce, type QubeName } from './names.ts';
 import type { Reply } from './qrexec/door.ts';
 import { AdminError } from './qubesadmin/wire.ts';
-import { LEFT } from './services/birth.ts';
 import { type Hands, type Refused, type Resolved, resolve, type StandIns } from './services/resolve.ts';
 import type { Caller, ChangeService, Wish } from './services/service.ts';
 
@@ -120,7 +120,8 @@ export class Walk {
         quarantine: async ({ name, uuid }) => {
           // Where it cannot be written down, the intent stays open: the next start looks into it again.
           if (await quarantine.keep({ name, uuid, at: now() })) return;
-          journal.note({ type: 'step', call: this.#call, step: LEFT, qube: null });
+          const qube = uuid === null ? null : { role: 'created', name, uuid };
+          journal.note({ type: 'step', call: this.#call, step: UNSAVED, qube });
         },
         cameToLight: async (finding, child) => {
           const { service, action } = ofCall;

@@ -3,6 +3,7 @@
 import { tagChanges } from '../authority/birth.ts';
 import type { Tags } from '../authority/capabilities.ts';
 import { readQube } from '../fleet/live.ts';
+import { COMPLETE, LEFT } from '../journal/open-intents.ts';
 import { JournalUnavailable } from '../journal/unavailable.ts';
 import { isQubeName, type QubeName, type Uuid } from '../names.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
@@ -55,13 +56,8 @@ export interface Birth<Answer> {
   readonly phases: readonly Phase[];
 }
 
-/** The step after which nothing is missing any more: what a start finds without it is debris. */
-export const COMPLETE = 'complete';
 /** The step before the creating call. */
 export const CREATE = 'create';
-
-/** The step that says that an incomplete qube may be there still; without a qube, that the next start has to look for it. */
-export const LEFT = 'left behind';
 
 /** The qube that was ordered under this name. */
 export const namedAs =

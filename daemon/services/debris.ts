@@ -3,14 +3,14 @@
 import { isControlled, isRestriction } from '../authority/birth.ts';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import type { Journal } from '../journal/journal.ts';
-import { PLAN_STEP, type UnfinishedIntent } from '../journal/open-intents.ts';
+import { COMPLETE, PLAN_STEP, UNSAVED, type UnfinishedIntent } from '../journal/open-intents.ts';
 import type { Finding, NamedQube } from '../journal/record.ts';
 import type { UndoEntry } from '../journal/undo-entry.ts';
 import { isQubeName, isUuid, type Uuid } from '../names.ts';
 import { type PowerState, UMBRELLA } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
-import { anotherThan, COMPLETE, CREATE, childOf, failing, isUnfinished, namedAs, remove } from './birth.ts';
+import { anotherThan, CREATE, childOf, failing, isUnfinished, namedAs, remove } from './birth.ts';
 import { clone } from './clone.ts';
 import { newDisposables } from './disposables.ts';
 import { lifecycle } from './lifecycle.ts';
@@ -200,7 +200,9 @@ const creation =
     const qubes = rows.map(childOf);
     const [only] = rows;
     if (!only) return { finding: 'not-done', qubes };
-    return { finding: sure && first ? await takeAway(only.uuid, admin) : 'unknown', qubes };
+    // Of a name that was left to a later start, the qube that has it by then may be anybody's.
+    const isOurs = sure && first && !steps.some(({ step }) => step === UNSAVED);
+    return { finding: isOurs ? await takeAway(only.uuid, admin) : 'unknown', qubes };
   };
 
 /** What was complete may have been taken away all the same, where the disk would not vouch for that step. */

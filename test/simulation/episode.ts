@@ -279,7 +279,9 @@ class Episode {
   #isSettled(): void {
     if (this.#record.gaps > 0) return;
     for (const intent of this.#record.open.values()) {
-      const isTold = intent.steps.some(({ step, qube }) => step === 'left behind' && qube === null);
+      const isTold = intent.steps.some(
+        ({ step, qube }) => step === 'not in quarantine' || (step === 'left behind' && qube === null),
+      );
       if (intent.isCurrent && !isTold) this.#watch.wrong(`I4: intent ${intent.seq} (${intent.service}) has no outcome`);
     }
   }

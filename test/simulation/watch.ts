@@ -249,9 +249,9 @@ export class Watch {
       since = Math.min(since, row.asked);
       qubes[role] = { name, uuid: row.uuid, tags: tags.tags };
     }
-    // Names that a creation claims, and settings, are looked at a little before the qubes; and of one that is in two roles only
+    // Names that a creation claims, and settings, are looked at a little before the qubes; and of one that is named twice only
     // the second look is known.
-    const names = Object.values(want.roles);
+    const names = [...Object.values(want.roles), want.value];
     const isTwice = new Set(names).size < names.length;
     if (CREATES.has(want.service) || isTwice) since = Math.max(deed.arrival, this.#lastAnswer(deed));
     const wishes = this.#parts.settings.since(since);
