@@ -788,6 +788,8 @@ class Episode {
       // Until it is said, nobody outside knows which it is.
       this.#frozenChanged.set(String(args.source), Number.POSITIVE_INFINITY);
     }
+    // Until it is said, nobody outside knows whether it holds already.
+    if (verb === 'freeze') this.#frozenChanged.set(String(args.source), Number.POSITIVE_INFINITY);
     if (verb === 'tier' && args.tier !== 'none' && args.tier !== 'dump') this.#watch.released(String(args.name));
     const deed = this.#deedOf(kind, 'dom0', verb, args);
     this.#tell(`operator ${deed.number} ${verb} ${JSON.stringify(args)}`);
@@ -796,7 +798,7 @@ class Episode {
       const said = await life.operate({ v: 1, verb, args });
       if (lives !== this.#lives) return;
       this.#mayHaveFrozen = true;
-      if (verb === 'thaw') this.#frozenChanged.set(String(args.source), this.#step);
+      if (verb === 'thaw' || verb === 'freeze') this.#frozenChanged.set(String(args.source), this.#step);
       this.#tell(`said ${deed.number} ${JSON.stringify(said).slice(0, 300)}`);
     });
   }
