@@ -502,3 +502,96 @@ test('the operator is told what became of it, and where to look', async () => {
   expect(texts[2]).toContain('ai-source');
   expect(texts[3]).toContain('ai-source');
 });
+
+describe('what a creation left', () => {
+  const rowOf = ({ world }: Qubesd, name: string) => {
+    const { uuid, klass } = world.qube(name);
+    return { name: name as QubeName, uuid: uuid as Uuid, klass };
+  };
+
+  test('and a start cannot take away is in quarantine before the finding closes its intent', async () => {
+    const { qubesd, found, spawned, created, quarantine } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], state: 'Running', props: ON_DEBIAN });
+    expect(await found(spawned([create, created('pin', 'ai-new')]))).toMatchObject({ finding: 'half-done' });
+    expect(quarantine.qubes).toEqual([{ name: 'ai-new', uuid: qubesd.world.qube('ai-new').uuid, at: NOW }]);
+  });
+
+  test('and a start takes away, or finds whole, is not', async () => {
+    const { qubesd, found, spawned, created, quarantine } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    const steps = [create, created('stamp', 'ai-new')];
+    await found(spawned([...steps, created('complete', 'ai-new')]));
+    await found(spawned(steps));
+    expect(quarantine.qubes).toEqual([]);
+  });
+
+  test('stays open where the quarantine cannot be written', async () => {
+    const { qubesd, spawned, created, parts, records } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], state: 'Running', props: ON_DEBIAN });
+    const files = quarantineFiles();
+    files.fault = new Error('the disk is full');
+    const unfinished = [spawned([create, created('pin', 'ai-new')])];
+    const [settled] = await settle({ ...parts, quarantine: new Quarantine(files), unfinished }, true);
+    expect(settled).toMatchObject({ finding: null, why: 'the quarantine cannot be written' });
+    expect(records).toEqual([]);
+  });
+
+  test('is every disposable that it can be, where nobody can say which', async () => {
+    const { qubesd, found, disposed, quarantine } = await setUp();
+    const props = { template: 'ai-dvmt', auto_cleanup: 'True' };
+    for (const name of ['disp1', 'disp2']) qubesd.world.add(name, { klass: 'DispVM', tags: ['ai-managed'], props });
+    await found(disposed([{ ...create, known: [] }]));
+    expect(quarantine.qubes.map(({ name }) => name)).toEqual(['disp1', 'disp2']);
+  });
+
+  test('under a name that was left to this start is not taken away: it may be anybody’s by now', async () => {
+    const { qubesd, found, spawned, quarantine } = await setUp();
+    qubesd.world.add('ai-new', { props: ON_DEBIAN });
+    const steps = [create, { step: 'not in quarantine', qube: null }];
+    expect(await found(spawned(steps))).toMatchObject({ finding: 'unknown' });
+    expect(has(qubesd, 'ai-new')).toBe(true);
+    expect(quarantine.qubes.map(({ name }) => name)).toEqual(['ai-new']);
+  });
+
+  test('is changed by no call from the moment the broker starts, until it is settled', async () => {
+    const { qubesd, admin, spawned, created, disposed, parts } = await setUp();
+    const { quarantine } = parts;
+    for (const name of ['ai-new', 'ai-other']) qubesd.world.add(name, { tags: ['ai-managed'], props: ON_DEBIAN });
+    qubesd.world.add('disp1', { klass: 'DispVM', tags: ['ai-managed'], props: { template: 'ai-dvmt' } });
+    const held = (): string[] =>
+      ['ai-new', 'ai-other', 'disp1'].filter((name) => has(qubesd, name) && quarantine.holds(rowOf(qubesd, name)));
+    const away = adminOver(adminCallsTo(`${qubesd.path}.not-there`));
+    const calls = { ...away };
+    let again = (): void => {};
+    const alone = <T>(work: () => Promise<T>): Promise<T> => work();
+    const ended = new Promise<void>((resolve) => {
+      const unfinished = [
+        spawned([create, created('stamp', 'ai-new')]),
+        { ...disposed([{ ...create, known: [] }]), seq: 8 },
+      ];
+      let open = 4;
+      const report = (): void => {
+        open -= 1;
+        if (open === 0) resolve();
+      };
+      const first = startSettling({
+        ...parts,
+        admin: calls,
+        unfinished,
+        alone,
+        report,
+        after: (_, work) => {
+          again = work;
+        },
+      });
+      expect(held()).toEqual(['ai-new', 'disp1']);
+      void first.then(() => {
+        expect(held()).toEqual(['ai-new', 'disp1']);
+        Object.assign(calls, admin);
+        again();
+      });
+    });
+    await ended;
+    expect(held()).toEqual([]);
+  });
+});
