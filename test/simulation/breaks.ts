@@ -74,7 +74,7 @@ export const BREAKS: readonly Break[] = [
   },
   {
     title: 'a rollback that is believed without a look',
-    invariant: /^I4: .*left behind/,
+    invariant: /^(?:I4: .*left behind|I8: .*never made whole)/,
     of: (ground) => {
       const removed = new Set<string>();
       return {
