@@ -13,6 +13,7 @@ import type { Admin } from './qubesadmin/admin.ts';
 import type { AdminCall } from './qubesadmin/client.ts';
 import type { Tools } from './qubesadmin/tool.ts';
 import { AdminError } from './qubesadmin/wire.ts';
+import type { Quarantine } from './services/quarantine.ts';
 import { SERVICES } from './services/registry.ts';
 import { look, type Resolved } from './services/resolve.ts';
 import { Serial } from './services/serial.ts';
@@ -35,6 +36,8 @@ export interface BrokerParts extends ConfirmerParts {
   readonly settings: SettingsReader;
   readonly principals: Principals;
   readonly undo: Pick<UndoStore, 'keep' | 'spend'>;
+  /** What `admin` and `fleet` keep from callers. */
+  readonly quarantine: Quarantine;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Buffer;

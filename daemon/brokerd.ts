@@ -19,6 +19,7 @@ import { type Health, type Opening, openJournal } from './journal/journal.ts';
 import type { UnfinishedIntent } from './journal/open-intents.ts';
 import { UndoStore } from './journal/undo-store.ts';
 import { Ledger } from './principals/ledger.ts';
+import { ledgerFilesIn } from './principals/ledger-files.ts';
 import { Principals } from './principals/principals.ts';
 import { Registry } from './principals/registry.ts';
 import { openDoor } from './qrexec/door.ts';
@@ -28,6 +29,7 @@ import { followEvents } from './qubesadmin/events.ts';
 import { toolsIn } from './qubesadmin/tool.ts';
 import { startReaper } from './reaper/reaper.ts';
 import { type Settled, settledText, startSettling } from './services/debris.ts';
+import { Quarantine } from './services/quarantine.ts';
 import { openSettings } from './settings/open.ts';
 import { type Complaint, complaintText } from './settings/settings.ts';
 import { notifierIn, passedSocket, reportReady, watchdogMs } from './systemd.ts';
@@ -93,9 +95,16 @@ const main = async (): Promise<void> => {
   const undo = await UndoStore.open({ dir: flags.state, now, complain });
   journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
 
+  const quarantine = new Quarantine(ledgerFilesIn(flags.state), (sentence) => log.error(sentence));
+  if (quarantine.complaint) log.error(quarantine.complaint);
+  for (const { name, uuid } of quarantine.qubes)
+    log.warn({ name, uuid }, `In quarantine. To remove it: qvm-remove ${name}. See qmcpctl doctor.`);
   const call = adminCallsTo(flags.qubesd);
   const admin = adminOver(call);
-  const fleet = new FleetView(admin);
+  // I8: whatever callers see or change, they see and change through one of these two.
+  const callers = adminOver(call, quarantine.holds);
+  const fleet = new FleetView(adminOver(call, quarantine.keeps));
+  quarantine.watch((name) => fleet.changed(name));
   const events = followEvents(flags.qubesd, fleet);
 
   const restraint = new Restraint(flags.state, monotonicMs);
@@ -113,13 +122,14 @@ const main = async (): Promise<void> => {
   let onScreen: Shown | null = null;
   const broker = new Broker({
     call,
-    admin,
+    admin: callers,
     tools,
     fleet,
     settings,
     principals,
     journal,
     undo,
+    quarantine,
     nonces: new Nonces(randomBytes, monotonicMs),
     restraint,
     restrained: (sentence, source) => log.warn({ source }, sentence),
@@ -140,18 +150,20 @@ const main = async (): Promise<void> => {
 
   await Promise.race([events.firstTry, wait(FIRST_EVENTS_MS)]);
   const settlingParts = {
-    ...{ admin, journal, undo, alone: broker.betweenCreations },
+    ...{ admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
     after: (ms: number, work: () => void) => setTimeout(work, ms).unref(),
     report: (settled: Settled) => log.warn(settled, settledText(settled)),
   };
   const settling = startSettling({ ...settlingParts, unfinished });
   canSettle((late) => void startSettling({ ...settlingParts, unfinished: late }, false));
   await Promise.race([settling, wait(SETTLING_MS)]);
+  void quarantine.review(admin);
   collectGarbage();
   const door = openDoor(broker.handle);
   const control = openControl(
     controlOver({
-      ...{ broker, restraint, journal, undo, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
+      ...{ broker, restraint, journal, undo, quarantine, fleet, admin, callers, tools, settings, registry, principals },
+      ...{ now, monotonicMs },
       ...{
         acquaintance,
         confirmSocket,

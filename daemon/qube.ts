@@ -28,6 +28,18 @@ export interface Qube {
   readonly klass: string;
   readonly state: PowerState;
   readonly tags: ReadonlySet<string> | null;
+  /** The tags it really has, while it is in quarantine: then `tags` is empty, so that nobody takes it for managed (I8). */
+  readonly quarantined?: ReadonlySet<string>;
 }
+
+/** What a qube with these tags is for callers. `isHeld`: the broker keeps it from them. */
+export const seen = (tags: Qube['tags'], isHeld: boolean | undefined): Pick<Qube, 'tags' | 'quarantined'> =>
+  isHeld && tags ? { tags: NONE, quarantined: tags } : { tags };
+
+const NONE: ReadonlySet<string> = new Set();
+
+/** The tags it has in qubesd, for sums in which it counts all the same. */
+export const realTags = ({ tags, quarantined }: Pick<Qube, 'tags' | 'quarantined'>): Qube['tags'] =>
+  quarantined ?? tags;
 
 export const isManaged = (qube: Pick<Qube, 'tags'>): boolean => qube.tags?.has(UMBRELLA) ?? false;

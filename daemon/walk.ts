@@ -1,9 +1,10 @@
 // One change call on its way, as the stations that the broker and the plans both send it through.
 import type { WalkParts } from './broker.ts';
 import { type Approval, confirm } from './confirm/confirmer.ts';
+import { UNSAVED } from './journal/open-intents.ts';
 import type { Decision, NamedQube } from './journal/record.ts';
 import { UndoUnavailable } from './journal/undo-store.ts';
-import type { Nonce, QubeName } from './names.ts';
+import { isQubeName, type Nonce, type QubeName } from './names.ts';
 import type { Reply } from './qrexec/door.ts';
 import { AdminError } from './qubesadmin/wire.ts';
 import { type Hands, look, type Refused, type Resolved, resolve, type StandIns } from './services/resolve.ts';
@@ -100,7 +101,7 @@ export class Walk {
 
   /** I1, I4: only after allow or a consumed nonce, with the intent on disk before and the outcome after. */
   async carryOut({ operation, qubes, digest }: Resolved, nonce: Nonce | null): Promise<Reply> {
-    const { journal, undo, fleet, now, monotonicMs } = this.#parts;
+    const { journal, undo, fleet, quarantine, now, monotonicMs } = this.#parts;
     const { source, principal } = this.#caller;
     const ofCall = this.#ofCall(qubes);
     const began = monotonicMs();
@@ -119,6 +120,19 @@ export class Walk {
         },
         keep: ({ name, uuid }, change) =>
           undo.keep({ seq, at: now(), service: this.service.name, source, principal, qube: { name, uuid }, change }),
+        order: (covers) => quarantine.order(covers),
+        quarantine: async ({ name, uuid }) => {
+          // Where it cannot be written down, the intent stays open: the next start looks into it again.
+          if (await quarantine.keep({ name, uuid, at: now() })) return;
+          const qube = uuid === null ? null : { role: 'created', name, uuid };
+          journal.note({ type: 'step', call: this.#call, step: UNSAVED, qube });
+        },
+        cameToLight: async (finding, child) => {
+          const { service, action } = ofCall;
+          journal.note({ type: 'finding', intent_seq: seq, service, action, finding, qubes: child ? [child] : [] });
+          const name = this.wish.claims?.[0];
+          if (isQubeName(name)) await quarantine.forget(name);
+        },
         pause: this.#parts.pause,
         changed: (name) => fleet.changed(name as QubeName),
         cause: (word) => {

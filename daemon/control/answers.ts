@@ -36,6 +36,10 @@ export const status = z.object({
   frozen: z.array(qubeName),
   all_frozen: z.nullable(z.string()),
   resting: z.array(z.object({ source: qubeName, seconds })),
+  /** Qubes that a creation left half-made. Agents have none of them. */
+  quarantine: z.array(z.object({ name: qubeName, uuid: z.nullable(uuid), since: z.iso.datetime() })),
+  /** Why all qubes count as such, or why a restart would not know of them. */
+  quarantine_complaint: z.nullable(z.string()),
   /** null where qubesd could not be asked. */
   managed: z.nullable(z.int()),
   tombstones: z.nullable(z.int()),
@@ -134,6 +138,8 @@ export const tagged = z.object({
   effective: z.nullable(z.enum(['ro', 'exec', 'net', 'full'])),
   added: z.array(z.string()),
   removed: z.array(z.string()),
+  /** Whether that ended its quarantine. */
+  released: z.boolean(),
 });
 export type Tagged = z.infer<typeof tagged>;
 

@@ -11,11 +11,11 @@ import { type Caller, DEFAULT_PRINCIPAL } from '../principals/caller.ts';
 import { isInScope } from '../principals/scope.ts';
 import { mayRead } from '../principals/verdict.ts';
 import type { Refusal } from '../qrexec/door.ts';
-import { isManaged, type Qube } from '../qube.ts';
+import { isManaged, type Qube, realTags } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import { SERVICES } from '../services/registry.ts';
-import { resolve } from '../services/resolve.ts';
+import { QUARANTINE, resolve } from '../services/resolve.ts';
 import { type ChangeService, isRefusal, type ReadService } from '../services/service.ts';
 import type { Settings } from '../settings/settings.ts';
 import type { Explanation } from './answers.ts';
@@ -87,7 +87,7 @@ const ofChange = async (
   if (parts.restraint.isFrozen(caller.source)) {
     return { verdict: 'refuse', rule: 'frozen', action, reply: service.opaque };
   }
-  const facts = recording(parts.admin);
+  const facts = recording(parts.callers);
   const hands = { admin: facts.admin, tools: parts.tools };
   const resolved = await resolve(service, wish, caller, hands, settings, parts.now());
   const qubes = Object.entries(wish.roles).map(([role, name]) => fact(role, name, facts.of(name), settings));
@@ -139,7 +139,7 @@ const ofRest = async (
   const qubes: Record<string, Qube> = {};
   for (const role of rule.roles.keys()) {
     const named = nameIn(json?.value, role);
-    const qube = named === null ? null : await readQube(parts.admin, named);
+    const qube = named === null ? null : await readQube(parts.callers, named);
     if (!qube) return { ...refused('missing'), qubes: [fact(role, named ?? '', null, settings)] };
     qubes[role] = qube;
   }
@@ -161,7 +161,8 @@ const ofRest = async (
     ceiling: caller.limits?.ceiling,
   });
   const by = service ? 'broker' : 'policy';
-  return { verdict: verdict.kind, rule: verdict.rule, action, qubes: facts, decided_by: by };
+  const isHeld = Object.values(qubes).some(({ quarantined }) => quarantined !== undefined);
+  return { verdict: verdict.kind, rule: isHeld ? QUARANTINE : verdict.rule, action, qubes: facts, decided_by: by };
 };
 
 /** Where a request has the name of the qube in a role. */
@@ -206,16 +207,19 @@ const recording = (admin: Admin): { readonly admin: Admin; readonly of: (name: s
   };
 };
 
-const fact = (role: string, name: string, qube: Qube | null, settings: Settings): Explanation['qubes'][number] => ({
-  role,
-  name,
-  uuid: qube?.uuid ?? null,
-  klass: qube?.klass ?? null,
-  state: qube?.state ?? null,
-  tags: qube?.tags ? [...qube.tags].sort() : null,
-  tier: qube?.tags ? tierOf(qube.tags, settings.tierDefault) : null,
-  guarded: qube !== null && isListed(qube, settings.guarded),
-});
+const fact = (role: string, name: string, qube: Qube | null, settings: Settings): Explanation['qubes'][number] => {
+  const tags = qube && realTags(qube);
+  return {
+    role,
+    name,
+    uuid: qube?.uuid ?? null,
+    klass: qube?.klass ?? null,
+    state: qube?.state ?? null,
+    tags: tags && [...tags].sort(),
+    tier: tags && tierOf(tags, settings.tierDefault),
+    guarded: qube !== null && isListed(qube, settings.guarded),
+  };
+};
 
 const blank = (
   service: string,

@@ -10,6 +10,7 @@ import type { Principals } from '../principals/principals.ts';
 import type { Registry } from '../principals/registry.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import type { Tools } from '../qubesadmin/tool.ts';
+import type { Quarantine } from '../services/quarantine.ts';
 import type { SettingsReader } from '../settings/open.ts';
 
 export interface ControlParts {
@@ -23,7 +24,11 @@ export interface ControlParts {
   readonly journal: Journal;
   readonly undo: UndoStore;
   readonly fleet: FleetView;
+  readonly quarantine: Quarantine;
+  /** The qubes as they are, for the operator. */
   readonly admin: Admin;
+  /** The same without what is in quarantine, as the broker has it for callers. */
+  readonly callers: Admin;
   readonly tools: Tools;
   readonly settings: SettingsReader;
   readonly registry: Registry;

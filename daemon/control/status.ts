@@ -13,10 +13,11 @@ export const hello = (_: object, parts: ControlParts): Said =>
   done({ pid: parts.pid, uptime_s: uptime(parts) } satisfies z.infer<typeof helloAnswer>);
 
 export const status = async (_: object, parts: ControlParts): Promise<Said> => {
-  const { broker, calls, confirmSocket, fleet, journal, onScreen, restraint, settings, undo } = parts;
+  const { broker, calls, confirmSocket, fleet, journal, onScreen, quarantine, restraint, settings, undo } = parts;
   const { tierDefault, policyMode, enforceMode, confirmKey } = settings.current();
   // It is tried once more, so that who has just mended the disk is told so.
   const health = await soon(journal.recover(), journal.health());
+  await soon(quarantine.review(parts.admin), undefined);
   const all = await soon(fleet.snapshot(), null);
   return done({
     pid: parts.pid,
@@ -32,6 +33,8 @@ export const status = async (_: object, parts: ControlParts): Promise<Said> => {
     frozen: [...restraint.frozen],
     all_frozen: restraint.complaint,
     resting: restraint.resting.map(({ source, ms }) => ({ source, seconds: Math.ceil(ms / 1000) })),
+    quarantine: quarantine.qubes.map(({ name, uuid, at }) => ({ name, uuid, since: new Date(at).toISOString() })),
+    quarantine_complaint: quarantine.complaint ?? quarantine.unsaved,
     managed: all && [...all.values()].filter(isManaged).length,
     tombstones: all && [...all.values()].filter(({ tags }) => [...(tags ?? [])].some(isTombstoneMarker)).length,
   } satisfies Status);

@@ -15,7 +15,7 @@ const elevationTag = (tier: TierWord): string | null => ELEVATIONS.find(([, each
 
 /** What to do, in this order, so that a qube with these tags is on that tier. Empty where it is already. */
 export const tierSteps = (tags: Tags, tier: TierWord): readonly TagStep[] => {
-  const isManaged = tier !== 'none' && tier !== 'dump';
+  const isManaged = isGranted(tier);
   const elevation = elevationTag(tier);
   const surplus = ELEVATIONS.map(([tag]) => tag).filter((tag) => tag !== elevation);
   const steps: readonly TagStep[] = [
@@ -33,6 +33,9 @@ export const tierSteps = (tags: Tags, tier: TierWord): readonly TagStep[] => {
 
 const add = (tag: string): TagStep => ({ do: 'add', tag });
 const remove = (tag: string): TagStep => ({ do: 'remove', tag });
+
+/** Whether a qube of that tier is managed. */
+export const isGranted = (tier: TierWord): boolean => tier !== 'none' && tier !== 'dump';
 
 /** The tier that a qube's tags name, whatever an untiered one is worth. */
 export const tierWord = (tags: Tags): TierWord => {

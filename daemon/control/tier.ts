@@ -11,7 +11,7 @@ import { effect } from './effect.ts';
 import type { ControlParts } from './parts.ts';
 import type { TierWord } from './protocol.ts';
 import { declined, done, type Said } from './socket.ts';
-import { isOpenEnded, type TagStep, tierSteps, tierWord } from './tier-tags.ts';
+import { isGranted, isOpenEnded, type TagStep, tierSteps, tierWord } from './tier-tags.ts';
 
 interface Wanted {
   readonly name: QubeName;
@@ -31,12 +31,28 @@ export const setTier = ({ name, tier, force }: Wanted, parts: ControlParts): Pro
       obstacle: ({ klass, tags }) => obstacle(name, klass, tags),
       perform: async (qube) => {
         const steps = tierSteps(qube.tags ?? new Set(), tier);
-        return afterWriting(qube, steps, await writeTags(qube, steps, parts.admin), settings);
+        const after = await writeTags(qube, steps, parts.admin);
+        const isReleasing = after !== null && isGranted(tier) && parts.quarantine.holds(qube);
+        if (isReleasing && !(await release(qube, parts))) return declined(stillHeld(name));
+        return afterWriting(qube, steps, after, settings, isReleasing);
       },
     },
     parts,
   );
 };
+
+/** I8: a tier that agents can use is the operator's word that they may have the qube. Its record comes first. */
+const release = async ({ name, uuid }: Qube, { journal, quarantine }: ControlParts): Promise<boolean> => {
+  try {
+    await journal.append({ type: 'operator', verb: 'release', args: { name, uuid, by: 'qmcpctl' } });
+  } catch {
+    return false;
+  }
+  return quarantine.release({ name, uuid });
+};
+
+const stillHeld = (name: QubeName): string =>
+  `${name} has its tags and stays in quarantine: that it is released could not be written down. See qmcpctl doctor.`;
 
 const openEnded = (name: QubeName): string =>
   `In mode compat a managed qube without a tier tag grants everything, so ${name} would get the tier full and not ro. ` +
@@ -71,6 +87,7 @@ export const afterWriting = (
   steps: readonly TagStep[],
   after: ReadonlySet<string> | null,
   { tierDefault }: Pick<Settings, 'tierDefault'>,
+  released = false,
 ): Said =>
   after === null
     ? declined(`qubesd took the tags of ${name} but does not show them. Look: qvm-tags ${name}`)
@@ -81,4 +98,5 @@ export const afterWriting = (
         effective: tierOf(after, tierDefault),
         added: steps.filter((step) => step.do === 'add').map(({ tag }) => tag),
         removed: steps.filter((step) => step.do === 'remove').map(({ tag }) => tag),
+        released,
       } satisfies Tagged);

@@ -1,7 +1,7 @@
 // Facts read from qubesd at the moment of asking: what changes are decided on.
 import { isQubeName, type Uuid } from '../names.ts';
-import type { Qube } from '../qube.ts';
-import type { Admin } from '../qubesadmin/admin.ts';
+import { type Qube, seen } from '../qube.ts';
+import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 
 /** No qube has it: the last of all uuids, where random ones are of version 4. */
@@ -9,7 +9,8 @@ const NOBODY = { uuid: 'ffffffff-ffff-ffff-ffff-ffffffffffff' as Uuid };
 
 /**
  * The qube of this name as it is now, or null where there is none (or no qube can have that name).
- * Tags that qubesd refuses to give are null, which counts as unmanaged. Rejects with `AdminError` otherwise.
+ * Tags that qubesd refuses to give are null, which counts as unmanaged; so does one that `admin` holds. Rejects with `AdminError`
+ * otherwise.
  */
 export const readQube = async (admin: Admin, name: string): Promise<Qube | null> => {
   if (!isQubeName(name)) return null;
@@ -17,11 +18,13 @@ export const readQube = async (admin: Admin, name: string): Promise<Qube | null>
   try {
     // I6: one that is missing takes as many calls as one that is not managed, however long qubesd takes for each (R17).
     const tags = await admin.tags(row ? { uuid: row.uuid } : NOBODY);
-    return row && { ...row, tags };
+    return row && qubeOf(row, tags);
   } catch (error) {
     if (!(error instanceof AdminError)) throw error;
     if (error.type === 'QubesVMNotFoundError') return null;
     if (error.kind === 'unreachable' || error.kind === 'deadline') throw error;
-    return row && { ...row, tags: null };
+    return row && qubeOf(row, null);
   }
 };
+
+const qubeOf = ({ isHeld, ...row }: Row, tags: Qube['tags']): Qube => ({ ...row, ...seen(tags, isHeld) });

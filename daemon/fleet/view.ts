@@ -4,7 +4,7 @@
 // idle machine costs nothing and a burst of events costs one reading. Without a standing stream there is no view:
 // every read builds its own picture and throws it away.
 import { isQubeName, type QubeName } from '../names.ts';
-import { isManaged, type PowerState, type Qube, UMBRELLA } from '../qube.ts';
+import { isManaged, type PowerState, type Qube, seen } from '../qube.ts';
 import type { Admin, PropertyValue, Row } from '../qubesadmin/admin.ts';
 import type { EventSink } from '../qubesadmin/events.ts';
 import { AdminError, type AdminEvent } from '../qubesadmin/wire.ts';
@@ -223,17 +223,17 @@ export class FleetView implements EventSink {
   }
 
   /** Addressed by uuid, so that a qube re-created under the name meanwhile is not mixed into this one. */
-  async #read(row: Row): Promise<ViewedQube | null> {
+  async #read({ isHeld, ...row }: Row): Promise<ViewedQube | null> {
     const asOf = this.#defaults;
     const dest = { uuid: row.uuid };
     try {
-      const tags = await unlessRefused(this.#admin.tags(dest), null);
-      if (!tags?.has(UMBRELLA)) return { ...row, tags, properties: null, asOf };
+      const facts = seen(await unlessRefused(this.#admin.tags(dest), null), isHeld);
+      if (!isManaged(facts)) return { ...row, ...facts, properties: null, asOf };
       const [state, properties] = await Promise.all([
         unlessRefused(this.#admin.state(dest), 'unknown' as const),
         unlessRefused(this.#admin.properties(dest), null),
       ]);
-      return { ...row, tags, state, properties, asOf };
+      return { ...row, ...facts, state, properties, asOf };
     } catch (error) {
       if (error instanceof AdminError && error.type === 'QubesVMNotFoundError') return null;
       throw error;

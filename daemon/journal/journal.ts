@@ -115,7 +115,8 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     // The write starts when this turn of the event loop ends, so that the records of one turn share it. It also starts
     // for a record that finds no room: what fills the queue while the journal is down has to get out of it again.
     flushing ??= Promise.resolve().then(flush);
-    const [more, moreBytes] = record.type === 'outcome' ? [MAX_OUTCOMES_QUEUED, MAX_OUTCOMES_BYTES] : [0, 0];
+    const [more, moreBytes] =
+      record.type === 'outcome' || record.type === 'step' ? [MAX_OUTCOMES_QUEUED, MAX_OUTCOMES_BYTES] : [0, 0];
     if (queue.length >= MAX_QUEUED + more || queuedBytes + bytes > MAX_QUEUED_BYTES + moreBytes) {
       throw new JournalUnavailable('too many records wait for the disk');
     }

@@ -66,9 +66,17 @@ export interface OpenIntents {
   carry(): CarriedIntent[];
 }
 
-/** An effect that ended and may have left a qube that it could not name is for the next start to look into. */
-const leavesUnnamed = (intent: UnfinishedIntent | undefined): boolean =>
-  intent?.steps.some(({ step, qube }) => step === 'left behind' && qube === null) ?? false;
+/** The steps of a creation that are read here: it is whole; it left something; it left what no file says to be in quarantine. */
+export const COMPLETE = 'complete';
+export const LEFT = 'left behind';
+export const UNSAVED = 'not in quarantine';
+
+/** An effect that ended and may have left a qube that nothing else will know of is for the next start to look into. */
+const leavesUnknown = (intent: UnfinishedIntent | undefined): boolean =>
+  intent?.steps.some(({ step, qube }) => step === UNSAVED || (step === LEFT && qube === null)) ?? false;
+
+/** With so many disposables known, it is not told any more which was made by which order. */
+const MAX_KNOWN = 512;
 
 /**
  * The numbers of calls begin again at each start, so an intent is closed by an outcome of its call within the same start,
@@ -89,6 +97,17 @@ export function openIntents(): OpenIntents {
   const addStep = (intent: UnfinishedIntent | undefined, step: StepTaken): void => {
     if (!intent || intent.steps.length >= MAX_STEPS) return;
     open.set(intent.seq, { ...intent, steps: [...intent.steps, step] });
+  };
+
+  /** A qube that became whole is none that an order left whose answer is still looked for. */
+  const isNotAnother = (uuid: string): void => {
+    for (const [seq, intent] of open) {
+      if (!intent.steps.some(({ known }) => known)) continue;
+      const steps = intent.steps.map((each) =>
+        each.known ? { ...each, known: each.known.length < MAX_KNOWN ? [...each.known, uuid] : null } : each,
+      );
+      open.set(seq, { ...intent, steps });
+    }
   };
 
   /** A plan's own intent has its nonce; those of its steps only name it. */
@@ -114,13 +133,15 @@ export function openIntents(): OpenIntents {
           break;
         case 'step': {
           const newest = ofThisStart.get(record.call)?.at(-1);
-          addStep(newest === undefined ? undefined : open.get(newest), STEP.parse(record));
+          const step = STEP.parse(record);
+          addStep(newest === undefined ? undefined : open.get(newest), step);
+          if (step.step === COMPLETE && step.qube) isNotAnother(step.qube.uuid);
           break;
         }
         case 'outcome': {
           const seqs = ofThisStart.get(record.call);
           const closed = seqs?.pop();
-          if (closed !== undefined && !leavesUnnamed(open.get(closed))) open.delete(closed);
+          if (closed !== undefined && !leavesUnknown(open.get(closed))) open.delete(closed);
           if (seqs?.length === 0) ofThisStart.delete(record.call);
           addStep(ofPlan(record), { step: record.ok === true ? PLAN_STEP.done : PLAN_STEP.failed, qube: null });
           break;

@@ -35,6 +35,10 @@ const RULES: Readonly<Record<string, RuleWords>> = {
     means: 'a qube of the call is not tagged ai-managed',
     mend: 'if agents should have it: qmcpctl tier set QUBE TIER',
   },
+  quarantine: {
+    means: 'a qube of the call was left half-made by a creation, or is just being made, so agents do not have it',
+    mend: 'qmcpctl doctor says which, and how to remove or release it',
+  },
   missing: { means: 'there is no qube of that name', mend: null },
   argument: {
     means: 'the request itself is one that the service never accepts, or the state of the qube forbids it',

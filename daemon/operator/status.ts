@@ -22,7 +22,8 @@ export const status = verb(
       '{"pid": n, "uptime_s": n, "qubesd": "connected" or "away", "journal": {"ok": bool, "sentence": text or null},\n' +
       ' "undo_complaint": text or null, "mode": {"tier_default", "policy", "enforce"}, "dialog": {"key": bool, "listens": bool}, "complaints": [text],\n' +
       ' "calls": n, "questions": {"open": n, "waiting": n}, "frozen": [qube], "all_frozen": text or null,\n' +
-      ' "resting": [{"source", "seconds"}], "managed": n or null, "tombstones": n or null}',
+      ' "resting": [{"source", "seconds"}], "quarantine": [{"name", "uuid": uuid or null, "since": time}],\n' +
+      ' "quarantine_complaint": text or null, "managed": n or null, "tombstones": n or null}',
     exits: ['if all is well', 'if not'],
   },
   async (values, _, io) => {
@@ -32,16 +33,34 @@ export const status = verb(
   },
 );
 
-const isWell = ({ qubesd, journal, undo_complaint, dialog, complaints, all_frozen }: Status): boolean =>
-  qubesd === 'connected' &&
-  journal.ok &&
-  undo_complaint === null &&
-  dialog.key &&
-  complaints.length === 0 &&
-  all_frozen === null;
+const isWell = (status: Status): boolean => {
+  const { qubesd, journal, undo_complaint, dialog, complaints, all_frozen, quarantine, quarantine_complaint } = status;
+  return (
+    qubesd === 'connected' &&
+    journal.ok &&
+    undo_complaint === null &&
+    dialog.key &&
+    complaints.length === 0 &&
+    quarantine.length === 0 &&
+    quarantine_complaint === null &&
+    all_frozen === null
+  );
+};
 
 const textOf = (status: Status, io: Io): string => {
-  const { qubesd, journal, mode, dialog, questions, frozen, resting, complaints, undo_complaint } = status;
+  const {
+    qubesd,
+    journal,
+    mode,
+    dialog,
+    questions,
+    frozen,
+    resting,
+    complaints,
+    undo_complaint,
+    quarantine,
+    quarantine_complaint,
+  } = status;
   /** Sentences are long: what does not fit goes on below, in its column. */
   const plain = (name: string, text: string): [string, string][] =>
     wrapped(printable(text), WIDTH - 1 - VALUE_AT).map((line, index) => [index === 0 ? name : '', line]);
@@ -66,6 +85,14 @@ const textOf = (status: Status, io: Io): string => {
         ? plain('Frozen', 'nobody')
         : told('warn', 'Frozen', frozen.join(', '))
       : told('bad', 'Frozen', status.all_frozen)),
+    ...quarantine.flatMap(({ name }) =>
+      told(
+        'bad',
+        'Quarantine',
+        `${name}: a creation left it half-made. To remove it: qvm-remove ${name}. See qmcpctl doctor.`,
+      ),
+    ),
+    ...(quarantine_complaint === null ? [] : told('bad', 'Quarantine', quarantine_complaint)),
     ...(resting.length === 0
       ? []
       : told('warn', 'Resting', resting.map(({ source, seconds }) => `${source} (${duration(seconds)})`).join(', '))),
@@ -73,8 +100,8 @@ const textOf = (status: Status, io: Io): string => {
   ]);
 };
 
-/** `Questions` is the longest name. */
-const VALUE_AT = 11;
+/** `Quarantine` is the longest name. */
+const VALUE_AT = 12;
 
 const modeText = ({ tier_default, policy, enforce }: Status['mode']): string => {
   const untiered = tier_default === 'full' ? 'compat (untiered qubes: full)' : 'least-privilege (untiered qubes: ro)';

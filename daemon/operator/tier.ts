@@ -85,7 +85,8 @@ const set = verb(
     words: ['qube'],
     about: [
       `TIER is one of ${TIER_WORDS.join(', ')}; none takes the qube away from agents. The tags are written by the daemon, ` +
-        'in an order in which they never grant more than before or after, read back, and written down in the journal.',
+        'in an order in which they never grant more than before or after, read back, and written down in the journal. A qube ' +
+        'that is in quarantine (qmcpctl doctor) is let out of it by any tier that agents can use; look at its network first.',
       'In mode compat ro is refused, because a managed qube without a tier tag grants everything there.',
     ],
     options: {
@@ -93,7 +94,7 @@ const set = verb(
       ...JSON_OPTION,
     },
     examples: [['qmcpctl tier set ai-work ai-build exec', 'Agents may run programs in the two, and no more.']],
-    json: '[{"name", "uuid", "tier", "effective": tier or null, "added": [tag], "removed": [tag]}]',
+    json: '[{"name", "uuid", "tier", "effective": tier or null, "added": [tag], "removed": [tag], "released": bool}]',
     exits: ['if all qubes have the tier', 'if one has not'],
   },
   async (values, operands, io) => {
@@ -126,10 +127,10 @@ const set = verb(
   },
 );
 
-const doneText = ({ name, tier, effective, added, removed }: ReturnType<typeof tagged.parse>): string => {
+const doneText = ({ name, tier, effective, added, removed, released }: ReturnType<typeof tagged.parse>): string => {
   const changes = [...added.map((tag) => `+${tag}`), ...removed.map((tag) => `-${tag}`)].join(' ');
   const grants = effective === null || effective === tier ? '' : ` and grants ${effective}`;
-  return `${name} ${changes === '' ? 'already had' : 'has'} the tier ${tier}${grants}${changes === '' ? '' : ` (${changes})`}.\n`;
+  return `${name} ${changes === '' ? 'already had' : 'has'} the tier ${tier}${grants}${changes === '' ? '' : ` (${changes})`}.\n${released ? `${name} is out of quarantine: agents have it now.\n` : ''}`;
 };
 
 /** Whether the qube is one that was removed and not destroyed yet. */

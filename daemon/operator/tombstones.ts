@@ -77,7 +77,7 @@ const restore = verb(
     examples: [
       ['qmcpctl tombstones restore ai-work --tier exec', 'Agents have ai-work again, and may run programs in it.'],
     ],
-    json: '{"name", "uuid", "tier", "effective": tier or null, "added": [tag], "removed": [tag]}',
+    json: '{"name", "uuid", "tier", "effective": tier or null, "added": [tag], "removed": [tag], "released": bool}',
   },
   async (values, operands, io) => {
     const { tier } = values;

@@ -59,16 +59,17 @@ export const rehearse = async (
   words: 'in words' | 'without words' = 'without words',
 ): Promise<Rehearsed | null> => {
   const rehearsal = new Rehearsal(askedOnce(real), (name) => standInUuid(seed, name));
-  const hands = { admin: adminOver(rehearsal.call), tools: REHEARSED_TOOLS };
+  const hands = { admin: adminOver(rehearsal.call, parts.quarantine.holds), tools: REHEARSED_TOOLS };
   const standIns = { of: (uuid: Uuid) => uuid, has: (uuid: Uuid) => [...rehearsal.born.values()].includes(uuid) };
   const resolved: RehearsedStep[] = [];
   const bound: unknown[] = [];
   // A reading step sees the whole fleet as it would be; it stays so until the next change.
   let fleet: FleetView | null = null;
+  const viewed = adminOver(rehearsal.call, parts.quarantine.keeps);
 
   for (const [index, stage] of stages.entries()) {
     if (stage.kind === 'read') {
-      fleet ??= new FleetView(hands.admin);
+      fleet ??= new FleetView(viewed);
       stage.reply ??= await read(stage, fleet, hands.admin, caller, parts);
       if (!stage.reply.ok) return null;
       bound.push({ service: stage.service.name, request: JSON.stringify(stage.json) });
@@ -135,6 +136,9 @@ const rehearsedWork = ({ now }: BrokerParts): Work => ({
   pause: async () => {},
   changed: () => {},
   cause: () => {},
+  order: () => ({ found: () => {}, whole: () => {}, over: () => {} }),
+  quarantine: async () => {},
+  cameToLight: async () => {},
 });
 
 /** A uuid of version 8 (RFC 9562: custom) that no qube has. */

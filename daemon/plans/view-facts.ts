@@ -1,6 +1,7 @@
 // The Admin API's reads as the event-fed view can answer them, so that preparing a plan costs qubesd nothing. What the
 // view does not hold is asked for. A commit does not use this: it decides on live facts.
 import type { Snapshot, ViewedQube } from '../fleet/view.ts';
+import { type Qube, realTags } from '../qube.ts';
 import type { PropertyValue } from '../qubesadmin/admin.ts';
 import type { AdminCall } from '../qubesadmin/client.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
@@ -24,7 +25,7 @@ const answer = (qube: ViewedQube, method: string, arg: string): Buffer | null =>
     case 'admin.vm.CurrentState':
       return qube.state === 'unknown' ? null : Buffer.from(`power_state=${qube.state}`);
     case 'admin.vm.tag.List':
-      return qube.tags && Buffer.from([...qube.tags].map((tag) => `${tag}\n`).join(''));
+      return textOfTags(realTags(qube));
     case 'admin.vm.property.Get': {
       const held = qube.properties?.get(arg);
       return held ? Buffer.from(propertyText(held)) : null;
@@ -35,6 +36,9 @@ const answer = (qube: ViewedQube, method: string, arg: string): Buffer | null =>
       return null;
   }
 };
+
+const textOfTags = (tags: Qube['tags']): Buffer | null =>
+  tags && Buffer.from([...tags].map((tag) => `${tag}\n`).join(''));
 
 const propertyText = ({ isDefault, type, text }: PropertyValue): string =>
   `default=${isDefault ? 'True' : 'False'} type=${type} ${text}`;

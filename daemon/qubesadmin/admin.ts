@@ -10,6 +10,8 @@ export interface Row {
   readonly uuid: Uuid;
   readonly klass: string;
   readonly state: PowerState;
+  /** Set where the broker keeps it from callers (`Quarantine`). */
+  readonly isHeld?: true;
 }
 
 /** One property as qubesd describes it: the declared type, and the text of the value, which may be empty. */
@@ -32,15 +34,24 @@ export type DeviceListing = 'Available' | 'Attached' | 'List';
 
 export type Admin = ReturnType<typeof adminOver>;
 
-export const adminOver = (call: AdminCall) => ({
+/** `isHeld` says of a row whether callers must not have that qube; whoever sees for the operator or the broker itself leaves it out. */
+export const adminOver = (call: AdminCall, isHeld: (row: Row) => boolean = () => false) => {
+  const rowIn = (line: string): Row => {
+    const row = parseRow(line);
+    return isHeld(row) ? { ...row, isHeld: true } : row;
+  };
+  return methodsOver(call, rowIn);
+};
+
+const methodsOver = (call: AdminCall, rowIn: (line: string) => Row) => ({
   /** Every qube of the machine, dom0 included. */
-  list: async (): Promise<Row[]> => lines(await call({ method: 'admin.vm.List', dest: 'dom0' })).map(parseRow),
+  list: async (): Promise<Row[]> => lines(await call({ method: 'admin.vm.List', dest: 'dom0' })).map(rowIn),
 
   /** One qube, or null where there is none of that name. */
   row: async (name: QubeName): Promise<Row | null> => {
     const found = await unlessMissing(call({ method: 'admin.vm.List', dest: { name } }));
     if (found === null) return null;
-    const row = lines(found).map(parseRow)[0];
+    const row = lines(found).map(rowIn)[0];
     if (!row || row.name !== name) throw new AdminError('malformed', null, 'admin.vm.List answered for another qube');
     return row;
   },
@@ -49,7 +60,7 @@ export const adminOver = (call: AdminCall) => ({
   rowOf: async (uuid: Uuid): Promise<Row | null> => {
     const found = await unlessMissing(call({ method: 'admin.vm.List', dest: { uuid } }));
     if (found === null) return null;
-    const row = lines(found).map(parseRow)[0];
+    const row = lines(found).map(rowIn)[0];
     if (!row || row.uuid !== uuid) throw new AdminError('malformed', null, 'admin.vm.List answered for another qube');
     return row;
   },

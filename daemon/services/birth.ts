@@ -3,6 +3,7 @@
 import { tagChanges } from '../authority/birth.ts';
 import type { Tags } from '../authority/capabilities.ts';
 import { readQube } from '../fleet/live.ts';
+import { COMPLETE, LEFT } from '../journal/open-intents.ts';
 import { JournalUnavailable } from '../journal/unavailable.ts';
 import { isQubeName, type QubeName, type Uuid } from '../names.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
@@ -10,6 +11,7 @@ import { isManaged, type Label } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Egress } from './birth-egress.ts';
+import type { Covers, Order } from './quarantine.ts';
 import type { Work } from './service.ts';
 
 /** The qube that the call creates. Everything is done to it by uuid, since its name may be another's by then. */
@@ -38,6 +40,8 @@ export interface Birth<Answer> {
   /** As in the record of a step. */
   readonly known: readonly string[] | null;
   readonly failed: Failure;
+  /** Whether a qube may be the one that the order makes. */
+  readonly covers: Covers;
   /** The one Admin API call that creates. */
   order(): Promise<Answer>;
   /** The child, from the answer to the order. Rejects with `AdminError` where that names none of ours. */
@@ -52,13 +56,19 @@ export interface Birth<Answer> {
   readonly phases: readonly Phase[];
 }
 
-/** The step after which nothing is missing any more: what a start finds without it is debris. */
-export const COMPLETE = 'complete';
 /** The step before the creating call. */
 export const CREATE = 'create';
 
-/** The step that says that an incomplete qube may be there still; without a qube, that nobody knows which. */
-const LEFT = 'left behind';
+/** The qube that was ordered under this name. */
+export const namedAs =
+  (name: unknown): Covers =>
+  (row) =>
+    row.name === name;
+/** The disposable that was ordered when there were these; null where nobody knows which there were. */
+export const anotherThan =
+  (known: ReadonlySet<string> | null): Covers =>
+  ({ klass, uuid }) =>
+    klass === 'DispVM' && !known?.has(uuid);
 
 const left =
   (label: string) =>
@@ -74,12 +84,14 @@ export const bear = async <Answer>(birth: Birth<Answer>, admin: Admin, work: Wor
   let { failed } = birth;
   let reached: 'nothing' | 'order' | 'answer' = 'nothing';
   let child: Child | null = null;
+  const order = work.order(birth.covers);
   try {
     await work.step(CREATE, null, birth.known);
     reached = 'order';
     const answer = await birth.order();
     reached = 'answer';
     child = await birth.locate(answer);
+    order.found(child.uuid);
     work.changed(child.name);
     for (const phase of birth.phases) {
       failed = phase.failed;
@@ -87,20 +99,22 @@ export const bear = async <Answer>(birth: Birth<Answer>, admin: Admin, work: Wor
       await phase.run(child);
     }
     await work.step(COMPLETE, child);
+    order.whole(child);
     return child;
   } catch (error) {
     const cause = causeOf(error);
     work.cause(cause);
-    if (reached === 'nothing') return failed.undone;
+    if (reached === 'nothing') {
+      order.over();
+      return failed.undone;
+    }
     const isUndone = child
-      ? await undo(child, admin, work)
-      : await undoUnknown(reached === 'order' ? error : null, birth, admin, work);
+      ? await undo(child, order, admin, work)
+      : await undoUnknown(reached === 'order' ? error : null, birth, order, admin, work);
     if (!isUndone) {
       work.cause(`${cause}, rollback failed`);
       const name = child?.name ?? birth.name;
-      if (name !== null) return failed.left(name);
-      await work.step(LEFT, null).catch(() => {});
-      return failed.undone;
+      return name === null ? failed.undone : failed.left(name);
     }
     // What nobody planned is told to the operator; the caller's reply is the same.
     if (cause === UNPLANNED) throw error;
@@ -129,13 +143,21 @@ const VANISH_MS = 200;
 
 type Pause = Work['pause'];
 
-/** Takes a qube away that was just created. True only when qubesd says that it is gone. */
-const undo = async (child: Child, admin: Admin, work: Work): Promise<boolean> => {
+/** Takes a qube away that was just created. True only when qubesd says that it is gone; else it is in quarantine after that. */
+const undo = async (child: Child, order: Order, admin: Admin, work: Work): Promise<boolean> => {
   // Taking away is safe with or without a journal that takes it down.
   await work.step('rollback', child).catch(() => {});
-  const isGone = await remove(child.uuid, admin, work.pause);
-  work.changed(child.name);
-  if (!isGone) await work.step(LEFT, child).catch(() => {});
+  let isGone = false;
+  try {
+    isGone = await remove(child.uuid, admin, work.pause);
+  } finally {
+    if (!isGone) {
+      await work.quarantine(child);
+      await work.step(LEFT, child).catch(() => {});
+    }
+    order.over();
+    work.changed(child.name);
+  }
   return isGone;
 };
 
@@ -171,25 +193,55 @@ const insistently = async <T>(read: () => Promise<T>, pause: Pause): Promise<T |
   }
 };
 
-/** The order failed, or its answer led nowhere: looks whether it made something all the same. */
+/** The order failed, or its answer led nowhere: looks whether it made something all the same. While that is open, so is the order. */
 const undoUnknown = async <Answer>(
   failure: unknown,
   birth: Birth<Answer>,
+  order: Order,
   admin: Admin,
   work: Work,
 ): Promise<boolean> => {
   const known = failure instanceof AdminError ? failure : null;
   // Without a connection nothing was ordered.
-  if (known?.kind === 'unreachable') return true;
-  const found = await insistently(() => birth.search(known), work.pause);
-  if (found && (await undo(found, admin, work))) return true;
-  if (known?.late) undoLate(known.late, birth, admin, work);
+  const found = known?.kind === 'unreachable' ? null : await insistently(() => birth.search(known), work.pause);
+  if (found && (await undo(found, order, admin, work))) return true;
+  if (found === null && !known?.late) {
+    order.over();
+    return true;
+  }
+  if (found === undefined || (found === null && known?.late)) await leaveUnseen(birth.name, work);
+  if (known?.late) undoLate(known.late, birth, order, admin, work);
   return found === null;
 };
 
+/** Whatever has the name is in quarantine; of a name that is qubesd's to choose the next start looks for what it can be. */
+const leaveUnseen = async (name: string | null, work: Work): Promise<void> => {
+  if (isQubeName(name)) await work.quarantine({ name, uuid: null });
+  else await work.step(LEFT, null).catch(() => {});
+};
+
 /** An answer after its deadline proves that the qube is ours and stands there incomplete. Nobody waits for it any more. */
-const undoLate = <Answer>(late: Promise<Buffer>, birth: Birth<Answer>, admin: Admin, work: Work): void => {
-  late.then(async (data) => undo(await birth.locate(birth.late(data)), admin, work)).catch(() => {});
+const undoLate = <Answer>(
+  late: Promise<Buffer>,
+  birth: Birth<Answer>,
+  order: Order,
+  admin: Admin,
+  work: Work,
+): void => {
+  const end = async (): Promise<void> => {
+    // What qubesd refuses it has taken back.
+    const data = await late.catch(refusedOr);
+    const child = data && (await birth.locate(birth.late(data)));
+    const isGone = child === null || (await undo(child, order, admin, work));
+    order.over();
+    await work.cameToLight(isGone ? 'not-done' : 'half-done', child);
+  };
+  end().catch(() => {});
+};
+
+const refusedOr = (error: unknown): null => {
+  if (error instanceof AdminError && error.kind === 'exception') return null;
+  throw error;
 };
 
 // ---- phases that every birth has
@@ -254,6 +306,7 @@ export const namedBirth = (named: Named, failed: Failure, admin: Admin): Omit<Bi
     name,
     known: null,
     failed,
+    covers: namedAs(name),
     order: async () => {
       await admin.create(klass, template, name, label);
       return 'in time';

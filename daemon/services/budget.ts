@@ -4,7 +4,7 @@ import { inParallel } from '../fleet/in-parallel.ts';
 import type { Uuid } from '../names.ts';
 import { isOwn } from '../principals/scope.ts';
 import { type Refusal, refuse } from '../qrexec/door.ts';
-import { isManaged, type Qube } from '../qube.ts';
+import { isManaged, type Qube, realTags } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
 import type { Caller, Scene } from './service.ts';
@@ -19,11 +19,13 @@ const CAP_EXCEEDED = refuse('pool cap exceeded');
 /** Klasses whose root volume is their own and not a template's. */
 const OWN_ROOT: ReadonlySet<string> = new Set(['TemplateVM', 'StandaloneVM']);
 
-type Charged = Pick<Qube, 'uuid' | 'klass' | 'tags'>;
+type Charged = Pick<Qube, 'uuid' | 'klass' | 'tags' | 'quarantined'>;
 
-/** Managed qubes and tombstones count; tags that cannot be read are not managed. */
-const isCharged = ({ tags }: Pick<Qube, 'tags'>): boolean =>
-  isManaged({ tags }) || [...(tags ?? [])].some(isTombstoneMarker);
+/** Managed qubes and tombstones count, in quarantine or not; tags that cannot be read are not managed. */
+const isCharged = (qube: Charged): boolean => {
+  const tags = realTags(qube);
+  return isManaged({ tags }) || [...(tags ?? [])].some(isTombstoneMarker);
+};
 
 /** The bytes one qube is charged with; none for one that is gone. Rejects with `AdminError` where a volume cannot be read. */
 export const footprint = async (admin: Admin, { uuid, klass }: Pick<Qube, 'uuid' | 'klass'>): Promise<number> => {
@@ -89,7 +91,7 @@ const isLimited = ({ limits }: Caller): boolean => (limits?.qubes ?? null) !== n
 const isAllowed = async (admin: Admin, caller: Caller, qubes: readonly Charged[], added: number): Promise<boolean> => {
   const { qubes: mostQubes = null, bytes: mostBytes = null } = caller.limits ?? {};
   if (mostQubes === null && mostBytes === null) return true;
-  const own = qubes.filter((qube) => isOwn(qube, caller));
+  const own = qubes.filter((qube) => isOwn({ tags: realTags(qube) }, caller));
   if (mostQubes !== null && own.length >= mostQubes) return false;
   return mostBytes === null || (await usedBytes(admin, own)) + added <= mostBytes;
 };

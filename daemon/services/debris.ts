@@ -1,19 +1,20 @@
 // What a crash left (I4, R23): intents without outcome are looked at, never retried. A qube that is provably a creation's
-// and not whole goes; one that cannot go loses what makes it usable; everything else is named in the journal.
+// and not whole goes; one that cannot go loses what makes it usable, and is in quarantine; all else is named in the journal.
 import { isControlled, isRestriction } from '../authority/birth.ts';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import type { Journal } from '../journal/journal.ts';
-import { PLAN_STEP, type UnfinishedIntent } from '../journal/open-intents.ts';
+import { COMPLETE, PLAN_STEP, UNSAVED, type UnfinishedIntent } from '../journal/open-intents.ts';
 import type { Finding, NamedQube } from '../journal/record.ts';
 import type { UndoEntry } from '../journal/undo-entry.ts';
 import { isQubeName, isUuid, type Uuid } from '../names.ts';
 import { type PowerState, UMBRELLA } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
-import { COMPLETE, CREATE, childOf, failing, isUnfinished, remove } from './birth.ts';
+import { anotherThan, CREATE, childOf, failing, isUnfinished, namedAs, remove } from './birth.ts';
 import { clone } from './clone.ts';
 import { newDisposables } from './disposables.ts';
 import { lifecycle } from './lifecycle.ts';
+import type { Order, Quarantine } from './quarantine.ts';
 import { setFeature } from './set-feature.ts';
 import { setFirewall } from './set-firewall.ts';
 import { setProperty } from './set-property.ts';
@@ -52,6 +53,9 @@ export interface SettlingParts {
   readonly unfinished: readonly UnfinishedIntent[];
   readonly admin: Admin;
   readonly journal: Pick<Journal, 'append'>;
+  readonly quarantine: Pick<Quarantine, 'order' | 'keep'>;
+  /** Wall clock, milliseconds since 1970. */
+  readonly now: () => number;
   readonly undo?: Kept;
   /** Runs work while no creation is half-way (`Broker.betweenCreations`). */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
@@ -63,38 +67,63 @@ export interface SettlingParts {
 
 const RETRY_MS = 30_000;
 
-/** Settles the intents of earlier starts, and tries again for as long as qubesd cannot be asked. Resolves after the first try. */
+/**
+ * Settles the intents of earlier starts, and tries again for as long as qubesd cannot be asked. Resolves after the first try. From
+ * the moment it is called no call changes what an open creation may have left (I8).
+ */
 export const startSettling = async (parts: SettlingParts, first = true): Promise<void> => {
-  const { unfinished, admin, journal, undo, alone, after, report } = parts;
+  const orders = new Map(parts.unfinished.map((intent) => [intent.seq, orderOf(intent, parts.quarantine)]));
+  await settling(parts, orders, first);
+};
+
+const settling = async (
+  parts: SettlingParts,
+  orders: ReadonlyMap<number, Order | null>,
+  first: boolean,
+): Promise<void> => {
+  const { unfinished, alone, after, report } = parts;
   if (unfinished.length === 0) return;
-  const settled = await alone(() => settle(unfinished, admin, journal, first, undo));
+  const settled = await alone(() => settle(parts, first));
+  for (const { finding, intent } of settled) if (finding !== null) orders.get(intent.seq)?.over();
   for (const each of settled) report(each);
   const open = settled.filter(({ finding }) => finding === null).map(({ intent }) => intent);
-  if (open.length > 0) after(RETRY_MS, () => void startSettling({ ...parts, unfinished: open }, false));
+  if (open.length > 0) after(RETRY_MS, () => void settling({ ...parts, unfinished: open }, orders, false));
+};
+
+/** null where it orders no qube, or where that is whole. */
+const orderOf = ({ service, steps, args }: UnfinishedIntent, quarantine: Pick<Quarantine, 'order'>): Order | null => {
+  const ordered = steps.find(({ step }) => step === CREATE);
+  if (!CREATIONS.has(service) || !ordered || steps.some(({ step }) => step === COMPLETE)) return null;
+  const child = createdBy(steps);
+  if (child) return quarantine.order(({ uuid }) => uuid === child.uuid);
+  const known = ordered.known ? new Set(ordered.known) : null;
+  return quarantine.order(isQubeName(args.name) ? namedAs(args.name) : anotherThan(known));
 };
 
 /** Looks at each intent and journals what became of it. `first`: no call was answered since the broker started. */
 export const settle = async (
-  unfinished: readonly UnfinishedIntent[],
-  admin: Admin,
-  journal: Pick<Journal, 'append'>,
+  parts: Pick<SettlingParts, 'unfinished' | 'admin' | 'journal' | 'quarantine' | 'now' | 'undo'>,
   first: boolean,
-  kept: Kept = NOTHING_KEPT,
 ): Promise<Settled[]> => {
   const settled: Settled[] = [];
-  for (const intent of unfinished) settled.push(await settleOne(intent, admin, journal, first, kept));
+  for (const intent of parts.unfinished) settled.push(await settleOne(intent, parts, first));
   return settled;
 };
 
 const settleOne = async (
   intent: UnfinishedIntent,
-  admin: Admin,
-  journal: Pick<Journal, 'append'>,
+  { admin, journal, quarantine, now, undo = NOTHING_KEPT }: Parameters<typeof settle>[0],
   first: boolean,
-  kept: Kept,
 ): Promise<Settled> => {
   try {
-    const found = await examine(intent, admin, first, kept);
+    const found = await examine(intent, admin, first, undo);
+    if (found.finding === 'half-done' || found.finding === 'unknown') {
+      // Before the finding closes the intent: by then a later start has to know of it by itself.
+      for (const { role, name, uuid } of found.qubes) {
+        if (role !== 'created' || !isQubeName(name) || !isUuid(uuid)) continue;
+        if (!(await quarantine.keep({ name, uuid, at: now() }))) throw new Error('the quarantine cannot be written');
+      }
+    }
     const { seq: intent_seq, service, action } = intent;
     await journal.append({ type: 'finding', intent_seq, service, action, ...found });
     return { intent, ...found };
@@ -104,12 +133,14 @@ const settleOne = async (
   }
 };
 
-/** Rejects with `AdminError` only when qubesd is away; what it refuses to tell is unknown. */
+/** Rejects with `AdminError` when qubesd is away; what it refuses to tell is unknown, unless it is which qube a creation left. */
 const examine: Examine = async (intent, admin, first, kept) => {
+  const { service, steps } = intent;
   try {
-    return await (EXAMINE.get(intent.service) ?? unknown)(intent, admin, first, kept);
+    return await (EXAMINE.get(service) ?? unknown)(intent, admin, first, kept);
   } catch (error) {
     if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (CREATIONS.has(service) && !createdBy(steps)) throw error;
     return unknown(intent, admin, first, kept);
   }
 };
@@ -137,13 +168,13 @@ export const settledText = ({ intent, finding, qubes }: Settled): string => {
     case 'unknown':
       return `${begun}, and may have been done or not. Look in dom0 at: ${names || 'the qubes of that time'}.`;
     case null:
-      return `${begun}. qubesd or the journal cannot be asked what became of it; the broker tries again.`;
+      return `${begun}. qubesd or the journal cannot be asked what became of it${names && ` (${names})`}; the broker tries again.`;
   }
 };
 
-/** Nobody saw the qube that was ordered, so only its name is known: it may be there, and then it is what to look at. */
+/** Nobody saw the qube that was ordered, so only its name is known. */
 const orderedBy = ({ steps, args }: UnfinishedIntent, finding: Settled['finding']): string[] =>
-  finding === 'unknown' && steps.some(({ step }) => step === CREATE) && isQubeName(args.name) ? [args.name] : [];
+  finding === null && steps.some(({ step }) => step === CREATE) && isQubeName(args.name) ? [args.name] : [];
 
 const unknown: Examine = async (intent) => ({ finding: 'unknown', qubes: namedIn(intent) });
 
@@ -169,7 +200,9 @@ const creation =
     const qubes = rows.map(childOf);
     const [only] = rows;
     if (!only) return { finding: 'not-done', qubes };
-    return { finding: sure && first ? await takeAway(only.uuid, admin) : 'unknown', qubes };
+    // Of a name that was left to a later start, the qube that has it by then may be anybody's.
+    const isOurs = sure && first && !steps.some(({ step }) => step === UNSAVED);
+    return { finding: isOurs ? await takeAway(only.uuid, admin) : 'unknown', qubes };
   };
 
 /** What was complete may have been taken away all the same, where the disk would not vouch for that step. */
@@ -314,10 +347,14 @@ const RESTORED: Readonly<Record<Finding['finding'], Finding['finding']>> = {
   unknown: 'unknown',
 };
 
-const EXAMINE: ReadonlyMap<string, Examine> = new Map([
+const CREATIONS: ReadonlyMap<string, Examine> = new Map([
   [spawn.name, creation(searchSpawned)],
   [spawnDisposable.name, creation(searchDisposable)],
   [clone.name, creation(searchCloned)],
+]);
+
+const EXAMINE: ReadonlyMap<string, Examine> = new Map([
+  ...CREATIONS,
   [lifecycle.name, transition],
   [setProperty.name, change],
   [setFeature.name, change],

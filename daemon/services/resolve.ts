@@ -48,6 +48,9 @@ export interface StandIns {
 
 const NONE: StandIns = { of: (uuid) => uuid, has: () => false };
 
+/** The rule of a refusal because of a qube that is in quarantine, or in the making. */
+export const QUARANTINE = 'quarantine';
+
 const DIGEST_CONTEXT = 'qmcp-operation-v1\0';
 
 /** The qubes that a wish names, as they are now. */
@@ -120,7 +123,11 @@ export const resolve = async (
   const created = wish.budgeted ? (wish.claims ?? []) : [];
   const deed = { service: service.name, risk, qubes, created, now };
   const verdict = principalVerdict(decided, caller, deed);
-  if (verdict.kind === 'refuse') return refused(service.opaque, verdict.rule);
+  if (verdict.kind === 'refuse') {
+    // I6: the caller is told the same as of a qube that is not managed; the journal tells the operator why it is none.
+    const isHeld = Object.values(qubes).some(({ quarantined }) => quarantined !== undefined);
+    return refused(service.opaque, isHeld ? QUARANTINE : verdict.rule);
+  }
 
   const { admin, fleet, tools } = hands;
   const operation = await wish.prepare({ admin, fleet, tools, settings, caller, now, qubes });

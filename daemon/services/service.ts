@@ -3,7 +3,7 @@ import type { Attributes } from '../authority/kernel.ts';
 import type { View } from '../confirm/question.ts';
 import type { FleetView } from '../fleet/view.ts';
 import type { Change } from '../journal/undo-entry.ts';
-import { isQubeName } from '../names.ts';
+import { isQubeName, type QubeName, type Uuid } from '../names.ts';
 import type { Caller } from '../principals/caller.ts';
 import type { ReadableFleet } from '../principals/scope.ts';
 import type { Refusal, Reply } from '../qrexec/door.ts';
@@ -11,6 +11,7 @@ import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
 import type { Tools } from '../qubesadmin/tool.ts';
 import type { Settings } from '../settings/settings.ts';
+import type { Covers, Order } from './quarantine.ts';
 
 export type { Caller };
 
@@ -124,6 +125,18 @@ export interface Work {
   keep(qube: Qube, change: Change): Promise<void>;
   /** Resolves after so many milliseconds: for looking again at what qubesd could not say. */
   pause(ms: number): Promise<void>;
+  /** A creation begins: no call changes what may be its qube until that is whole, gone, or in quarantine. */
+  order(covers: Covers): Order;
+  /**
+   * What a creation leaves behind half-made is kept from every caller, also by later starts; without a uuid whatever has the name.
+   * Never rejects.
+   */
+  quarantine(child: { readonly name: QubeName; readonly uuid: Uuid | null }): Promise<void>;
+  /** What came of a creation whose outcome had to say that it was not known. */
+  cameToLight(
+    finding: 'not-done' | 'half-done',
+    child: { readonly role: string; readonly name: QubeName; readonly uuid: Uuid } | null,
+  ): Promise<void>;
   /** A qube other than the roles was touched: the view must read it again. */
   changed(name: string): void;
   /** Something went wrong that the caller is not told of: a word of ours for the journal's outcome. */

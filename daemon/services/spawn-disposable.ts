@@ -8,7 +8,18 @@ import { NOT_FOUND, type Refusal, type Reply, refuse } from '../qrexec/door.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
-import { asBefore, type Birth, bear, childOf, type Phase, pin, rolledBack, stamp, stillUnused } from './birth.ts';
+import {
+  anotherThan,
+  asBefore,
+  type Birth,
+  bear,
+  childOf,
+  type Phase,
+  pin,
+  rolledBack,
+  stamp,
+  stillUnused,
+} from './birth.ts';
 import { type Egress, inheritedEgress } from './birth-egress.ts';
 import { networkLine, tierLine } from './birth-words.ts';
 import { budgetRefusal, footprint, LEAST_CHARGE } from './budget.ts';
@@ -90,6 +101,7 @@ const perform = async ({ dvmt, egress, tags }: Plan, admin: Admin, work: Work): 
     name: null,
     known: before.length > MAX_KNOWN ? null : before,
     failed: CREATION,
+    covers: anotherThan(known),
     order: () => admin.createDisposable({ uuid: dvmt.uuid }),
     late: (data) => data,
     locate: async (answer) => {

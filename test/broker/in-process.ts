@@ -13,6 +13,7 @@ import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
 import { UndoStore } from '../../daemon/journal/undo-store.ts';
 import type { QubeName } from '../../daemon/names.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
+import { ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
 import type { Reply } from '../../daemon/qrexec/door.ts';
@@ -21,6 +22,7 @@ import { type Admin, adminOver } from '../../daemon/qubesadmin/admin.ts';
 import { adminCallsTo, DEADLINES, type Deadlines } from '../../daemon/qubesadmin/client.ts';
 import { type EventStream, followEvents } from '../../daemon/qubesadmin/events.ts';
 import { toolsIn } from '../../daemon/qubesadmin/tool.ts';
+import { Quarantine } from '../../daemon/services/quarantine.ts';
 import { openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
 import type { FleetSpec } from '../qubesd/fleet.ts';
 import { FLEET_F0 } from '../qubesd/fleet-f0.ts';
@@ -64,6 +66,7 @@ export class InProcess {
   readonly settings: SettingsReader;
   readonly journal: Journal;
   readonly undo: UndoStore;
+  readonly quarantine: Quarantine;
   readonly broker: Broker;
   readonly restraint: Restraint;
   /** What nobody planned; a test that ends with any of it has failed. */
@@ -89,7 +92,9 @@ export class InProcess {
     this.qubesd = qubesd;
     const adminCall = adminCallsTo(qubesd.path, deadlines);
     this.admin = adminOver(adminCall);
-    this.view = new FleetView(this.admin);
+    this.quarantine = new Quarantine(ledgerFilesIn(join(root, 'state')), (sentence) => this.notices.push(sentence));
+    this.view = new FleetView(adminOver(adminCall, this.quarantine.keeps));
+    this.quarantine.watch((name) => this.view.changed(name));
     this.settings = settings;
     this.journal = journal;
     this.undo = undo;
@@ -98,7 +103,8 @@ export class InProcess {
     this.broker = new Broker({
       call: adminCall,
       randomBytes,
-      admin: this.admin,
+      admin: adminOver(adminCall, this.quarantine.holds),
+      quarantine: this.quarantine,
       tools: toolsIn(this.tools, { deadlineMs: TOOL_DEADLINE_MS }),
       fleet: this.view,
       settings,

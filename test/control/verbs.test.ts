@@ -284,6 +284,70 @@ describe('tier', () => {
   });
 });
 
+describe('quarantine', () => {
+  const leftover = { name: 'ai-new', template: 'ai-debian-13' };
+  const start = { name: 'ai-new', action: 'start' };
+  const fleet: FleetSpec = {
+    ...FLEET_F0,
+    hooks: { netvm_ignored: 1 },
+    fail: { 'admin.vm.Remove@ai-new': ['QubesVMInUseError', 'x'] },
+  };
+  const leaving = async () => {
+    const started = await startDaemon({ fleet });
+    expect(await started.daemon.call('qmcp.SpawnAIManagedQube', leftover)).toMatchObject({
+      ok: false,
+      error: expect.stringMatching(/rollback failed; manual cleanup of qube 'ai-new' required in dom0$/),
+    });
+    return started;
+  };
+
+  test('what a spawn left is told, no agent has it, and that outlasts a restart, until it is gone', async () => {
+    const { daemon, qubesd } = await leaving();
+    const { uuid, tags } = qubesd.world.qube('ai-new');
+    expect(tags.has('ai-managed')).toBe(true);
+    for (let lives = 0; lives < 2; lives++) {
+      const { quarantine, quarantine_complaint } = await result<Status>(at(daemon), 'status');
+      expect([quarantine, quarantine_complaint]).toEqual([[{ name: 'ai-new', uuid, since: expect.any(String) }], null]);
+      expect(await daemon.call(LIFECYCLE, start)).toEqual(REFUSED);
+      const explained = await result<Explanation>(at(daemon), 'explain', {
+        ...{ service: LIFECYCLE, body: JSON.stringify(start), source: AGENT, principal: null },
+      });
+      expect(explained).toMatchObject({ verdict: 'refuse', rule: 'quarantine', reply: REFUSED });
+      expect(explained.qubes[0]?.tags).toContain('ai-managed');
+      await daemon.end('SIGKILL');
+      await daemon.start();
+    }
+    qubesd.world.remove('ai-new');
+    expect((await result<Status>(at(daemon), 'status')).quarantine).toEqual([]);
+  });
+
+  test('a tier that agents can use ends it, and the journal has who said so; no other tier does', async () => {
+    const { daemon, qubesd } = await leaving();
+    const tier = (word: string) => result<Tagged>(at(daemon), 'tier', { name: 'ai-new', tier: word, force: false });
+    expect(await tier('none')).toMatchObject({ released: false });
+    expect(await daemon.call(LIFECYCLE, start)).toEqual(REFUSED);
+    expect(await tier('full')).toMatchObject({ released: true });
+    expect(await daemon.call(LIFECYCLE, start)).toEqual({ ok: true });
+    expect((await result<Status>(at(daemon), 'status')).quarantine).toEqual([]);
+    expect(await tier('full')).toMatchObject({ released: false });
+    await daemon.end();
+    const args = { name: 'ai-new', uuid: qubesd.world.qube('ai-new').uuid, by: 'qmcpctl' };
+    expect(operatorRecords(daemon)).toEqual([expect.objectContaining({ verb: 'release', args })]);
+  });
+
+  test('a file that cannot be used keeps every qube from agents, and status says what to do', async () => {
+    const { daemon } = await startDaemon();
+    await daemon.end();
+    writeFileSync(join(daemon.state, 'quarantine'), '?\n');
+    await daemon.start();
+    expect(await daemon.call(LIFECYCLE, { name: 'ai-idle', action: 'start' })).toEqual(REFUSED);
+    expect(await daemon.call('qmcp.ListAIManagedQubes', '')).toEqual({ ok: true, qubes: [] });
+    expect((await result<Status>(at(daemon), 'status')).quarantine_complaint).toMatch(
+      /Mend or remove it, then restart/,
+    );
+  });
+});
+
 describe('tombstones', () => {
   const now = Math.floor(Date.now() / 1000);
   const TOMBSTONES: FleetSpec = {

@@ -10,6 +10,7 @@ import { openSettings, type SettingsReader } from '../../daemon/settings/open.ts
 import { Approver, type Asked } from '../confirm/approver.ts';
 import { type MemoryFiles, memoryFiles } from '../journal/memory-files.ts';
 import { World } from '../qubesd/world.ts';
+import { quarantineFiles } from '../services/quarantine-files.ts';
 import { Gate } from './gate.ts';
 import { gatedFiles } from './gated-files.ts';
 import { begin, type Life, type Outside } from './life.ts';
@@ -253,6 +254,7 @@ export class Act {
   readonly stage: Stage;
   readonly world: World;
   memory: MemoryFiles;
+  readonly quarantineFiles = quarantineFiles();
   gate: Gate;
   before = '';
   /** What changed something, by whoever. */
@@ -278,7 +280,15 @@ export class Act {
   begin(files: Outside['files']): Promise<Life> {
     const { root, settings } = this.stage;
     const { world, gate } = this;
-    return begin({ root, settings, world, files, gate, onEffect: (what, uuids) => this.#onEffect(what, uuids) });
+    const { quarantineFiles: kept } = this;
+    return begin({
+      ...{ root, settings, world, files, gate, onEffect: (what, uuids) => this.#onEffect(what, uuids) },
+      // Replaced whole or not at all, as the real one is.
+      quarantineFiles: {
+        ...{ pathOf: kept.pathOf, read: (name) => kept.read(name) },
+        write: (name, text) => gate.pass('the quarantine', () => kept.write(name, text)),
+      },
+    });
   }
 
   /** Another life on what is there, whose records are on disk. */

@@ -13,6 +13,7 @@ import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
 import { UndoStore } from '../../daemon/journal/undo-store.ts';
 import type { QubeName } from '../../daemon/names.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
+import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
 import type { Reply } from '../../daemon/qrexec/door.ts';
@@ -21,6 +22,7 @@ import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
 import type { Tools } from '../../daemon/qubesadmin/tool.ts';
 import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
 import { type Settled, startSettling } from '../../daemon/services/debris.ts';
+import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
 import { isStateChanging } from '../qubesd/methods.ts';
 import type { World } from '../qubesd/world.ts';
@@ -38,6 +40,7 @@ export interface Outside {
   readonly world: World;
   /** As the broker uses them, with gates or faults of the test's. */
   readonly files: JournalFiles;
+  readonly quarantineFiles: LedgerFiles;
   readonly gate: Gate;
   /** Runs right before a call or a tool changes anything. */
   readonly onEffect: (what: string, uuids: readonly string[]) => void;
@@ -48,6 +51,7 @@ export interface Life extends Caller {
   readonly journal: Journal;
   readonly undo: UndoStore;
   readonly admin: Admin;
+  readonly quarantine: Quarantine;
   /** What became of what earlier lives left, as far as it is known by now. */
   readonly settled: readonly Settled[];
   /** What nobody planned. */
@@ -62,7 +66,7 @@ export interface Life extends Caller {
 
 /** Starts a broker on what is there, and has it look into what was left. */
 export const begin = async (outside: Outside): Promise<Life> => {
-  const { root, settings, world, files, gate, onEffect } = outside;
+  const { root, settings, world, files, quarantineFiles, gate, onEffect } = outside;
   const now = (): number => NOW;
   const monotonicMs = (): number => performance.now();
   const unplanned: unknown[] = [];
@@ -85,12 +89,15 @@ export const begin = async (outside: Outside): Promise<Life> => {
       if (isStateChanging(request.method)) onEffect(request.method, uuidOf(request));
       return callTo(world, request);
     });
+  const quarantine = new Quarantine(quarantineFiles, (sentence) => notices.push(sentence));
   const admin = adminOver(call);
-  const fleet = new FleetView(admin);
+  const fleet = new FleetView(adminOver(call, quarantine.keeps));
+  quarantine.watch((name) => fleet.changed(name));
   const endEvents = eventsOf(world, fleet);
   const broker = new Broker({
     call,
-    admin,
+    admin: adminOver(call, quarantine.holds),
+    quarantine,
     tools: gatedTools(outside),
     fleet,
     settings,
@@ -125,6 +132,8 @@ export const begin = async (outside: Outside): Promise<Life> => {
     admin,
     journal,
     undo,
+    quarantine,
+    now,
     alone: broker.betweenCreations,
     after: () => {},
     report: (each) => settled.push(each),
@@ -134,6 +143,7 @@ export const begin = async (outside: Outside): Promise<Life> => {
     journal,
     undo,
     admin,
+    quarantine,
     settled,
     unplanned,
     notices,

@@ -202,3 +202,35 @@ describe('an outcome', () => {
     expect(following(...among).list()).toMatchObject([{ seq: 1 }]);
   });
 });
+
+describe('a creation whose outcome is written stays open', () => {
+  const outcome = { type: 'outcome', call: 3, ok: false };
+  test.each([
+    ['a qube that nobody could name', step('left behind'), 1],
+    ['a qube that could not be put into quarantine', step('not in quarantine', CHILD), 1],
+    ['a name that could not be put into quarantine', step('not in quarantine'), 1],
+    ['a qube that is in quarantine', step('left behind', CHILD), 0],
+  ])('for %s, or not', (_, left, count) => {
+    expect(following(INTENT, step('create'), left, outcome).list()).toHaveLength(count);
+  });
+
+  test('and knows every disposable that became whole since as none of its own', () => {
+    const whole = { ...CHILD, uuid: 'b' };
+    const later = [
+      { ...INTENT, call: 4 },
+      { type: 'step', call: 4, step: 'complete', qube: whole },
+    ];
+    const open = following(INTENT, step('create', null, { known: ['a'] }), step('left behind'), outcome, ...later);
+    expect(open.list()[0]?.steps[0]?.known).toEqual(['a', 'b']);
+    const many = Array.from({ length: 520 }, (_, index) => ({ ...later[1], qube: { ...CHILD, uuid: `u${index}` } }));
+    const endless = following(
+      INTENT,
+      step('create', null, { known: ['a'] }),
+      step('left behind'),
+      outcome,
+      ...later,
+      ...many,
+    );
+    expect(endless.list()[0]?.steps[0]?.known).toBeNull();
+  });
+});

@@ -540,6 +540,25 @@ const SPOILINGS: readonly Spoiling[] = [
     ...(['error', /frozen/, /systemctl restart qmcp-brokerd/] as const),
   ],
   [
+    'the quarantine',
+    async ({ daemon }) => {
+      await daemon.end();
+      writeFileSync(join(daemon.state, 'quarantine'), '?\n');
+      await daemon.start(['--policy', join(daemon.root, 'policy.d')]);
+    },
+    ...(['error', /every qube counts as in quarantine/, /systemctl restart qmcp-brokerd/] as const),
+  ],
+  [
+    'a qube that a creation left half-made',
+    async ({ daemon, qubesd }) => {
+      await daemon.end();
+      const { uuid } = qubesd.world.qube('ai-two');
+      writeFileSync(join(daemon.state, 'quarantine'), `${uuid} ai-two 2026-01-31T12:00:00.000Z\n`);
+      await daemon.start(['--policy', join(daemon.root, 'policy.d')]);
+    },
+    ...(['warning', /left ai-two half-made \(2026-01-31 12:00 UTC\)/, /qvm-remove ai-two/] as const),
+  ],
+  [
     'the run directory altogether',
     ({ daemon }) => renameSync(daemon.run, `${daemon.run}.away`),
     ...(['error', /run is missing/, /systemd-tmpfiles/] as const),

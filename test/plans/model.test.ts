@@ -14,12 +14,14 @@ import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
 import type { QubeName } from '../../daemon/names.ts';
 import { MAX_OPEN_PER_SOURCE, OPEN_MS, RESULTS_MS } from '../../daemon/plans/plan-store.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
+import { ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
 import { adminOver } from '../../daemon/qubesadmin/admin.ts';
 import { adminCallsTo } from '../../daemon/qubesadmin/client.ts';
 import { type EventStream, followEvents } from '../../daemon/qubesadmin/events.ts';
 import { toolsIn } from '../../daemon/qubesadmin/tool.ts';
+import { Quarantine } from '../../daemon/services/quarantine.ts';
 import { openSettings } from '../../daemon/settings/open.ts';
 import { Approver, type Asked } from '../confirm/approver.ts';
 import { type Qubesd, startQubesd } from '../qubesd/server.ts';
@@ -61,7 +63,8 @@ class Real {
     const settings = openSettings(join(root, 'etc'));
     const { journal } = await openJournal({ dir: join(root, 'log'), now: Date.now, monotonicMs, bootId: 'test' });
     const call = adminCallsTo(this.qubesd.path);
-    this.view = new FleetView(adminOver(call));
+    const quarantine = new Quarantine(ledgerFilesIn(join(root, 'state')));
+    this.view = new FleetView(adminOver(call, quarantine.keeps));
     this.restraint = new Restraint(join(root, 'state'), monotonicMs);
     this.#journal = journal;
     this.#events = followEvents(this.qubesd.path, this.view);
@@ -69,7 +72,8 @@ class Real {
     this.broker = new Broker({
       call,
       randomBytes,
-      admin: adminOver(call),
+      admin: adminOver(call, quarantine.holds),
+      quarantine,
       tools: toolsIn(root),
       fleet: this.view,
       settings,

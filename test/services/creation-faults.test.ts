@@ -143,7 +143,7 @@ describe.each(CREATIONS)('$title', (creation) => {
           broker.world.remove(name);
         }
       }
-      await settle(await openIn(broker), broker.admin, broker.journal, true);
+      await settle({ ...broker, now: Date.now, unfinished: await openIn(broker) }, true);
       expect(await openIn(broker), what).toEqual([]);
       expect(born(broker.world), what).toEqual([]);
     }

@@ -7,9 +7,11 @@ import type { QubeName, Uuid } from '../../daemon/names.ts';
 import { adminOver } from '../../daemon/qubesadmin/admin.ts';
 import { adminCallsTo } from '../../daemon/qubesadmin/client.ts';
 import { type Kept, type Settled, settle, settledText, startSettling } from '../../daemon/services/debris.ts';
+import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { FleetSpec } from '../qubesd/fleet.ts';
 import type { Qubesd } from '../qubesd/server.ts';
 import { temporaryQubesd } from '../qubesd/temporary.ts';
+import { quarantineFiles } from './quarantine-files.ts';
 
 const FLEET: FleetSpec = {
   qubes: {
@@ -25,6 +27,7 @@ const DISPOSABLE = 'qmcp.SpawnDisposableAIManaged';
 const CLONE = 'qmcp.CloneAIManagedQube';
 const LIFECYCLE = 'qmcp.LifecycleAIManaged';
 
+const NOW = 1_800_000_000_000;
 const create: StepTaken = { step: 'create', qube: null };
 
 const setUp = async (fleet: FleetSpec = FLEET) => {
@@ -37,6 +40,8 @@ const setUp = async (fleet: FleetSpec = FLEET) => {
       return { seq: records.length };
     },
   };
+  const quarantine = new Quarantine(quarantineFiles());
+  const parts = { admin, journal, quarantine, now: () => NOW };
   const named = (role: string, name: string): NamedQube => ({ role, name, uuid: qubesd.world.qube(name).uuid });
   const created = (step: string, name: string): StepTaken => ({ step, qube: named('created', name) });
   const intent = (service: string, changes: Partial<UnfinishedIntent>): UnfinishedIntent => ({
@@ -58,7 +63,7 @@ const setUp = async (fleet: FleetSpec = FLEET) => {
   /** What is found about one intent at the first try. */
   const found = async (unfinished: UnfinishedIntent, first = true, kept?: Kept): Promise<Settled> => {
     qubesd.reset();
-    const [settled] = await settle([unfinished], admin, journal, first, kept);
+    const [settled] = await settle({ ...parts, unfinished: [unfinished], ...(kept && { undo: kept }) }, first);
     return settled as Settled;
   };
   const spawned = (steps: readonly StepTaken[], args: UnfinishedIntent['args'] = {}): UnfinishedIntent =>
@@ -71,7 +76,21 @@ const setUp = async (fleet: FleetSpec = FLEET) => {
     intent(CLONE, { qubes: [named('source', 'ai-source')], args: { name: 'ai-new' }, steps });
   const disposed = (steps: readonly StepTaken[]): UnfinishedIntent =>
     intent(DISPOSABLE, { qubes: [named('dvmt', 'ai-dvmt')], steps });
-  return { qubesd, admin, journal, records, named, created, intent, found, spawned, cloned, disposed };
+  return {
+    qubesd,
+    admin,
+    journal,
+    parts,
+    quarantine,
+    records,
+    named,
+    created,
+    intent,
+    found,
+    spawned,
+    cloned,
+    disposed,
+  };
 };
 
 const has = ({ world }: Qubesd, name: string): boolean => world.qubes.has(name);
@@ -401,7 +420,7 @@ describe('what the journal says about a plan of two changes', () => {
 
 describe('what cannot be settled', () => {
   test('stays open while qubesd is away, is tried again, and ends then', async () => {
-    const { qubesd, admin, journal, records, spawned, created } = await setUp();
+    const { qubesd, admin, journal, quarantine, records, spawned, created } = await setUp();
     qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
     const unfinished = [spawned([create, created('stamp', 'ai-new')])];
     const away = adminOver(adminCallsTo(`${qubesd.path}.not-there`));
@@ -417,6 +436,8 @@ describe('what cannot be settled', () => {
         unfinished,
         admin: calls,
         journal,
+        quarantine,
+        now: () => NOW,
         alone: (work) => work(),
         after: (ms, work) => {
           expect(ms).toBeGreaterThanOrEqual(1_000);
@@ -435,9 +456,9 @@ describe('what cannot be settled', () => {
   });
 
   test('stays open while the journal does not take the finding', async () => {
-    const { admin, spawned } = await setUp();
+    const { parts, spawned } = await setUp();
     const journal = { append: () => Promise.reject(new JournalUnavailable('the disk is full')) };
-    const [settled] = await settle([spawned([])], admin, journal, true);
+    const [settled] = await settle({ ...parts, journal, unfinished: [spawned([])] }, true);
     expect(settled).toMatchObject({ finding: null, why: 'the disk is full' });
   });
 
@@ -453,10 +474,10 @@ describe('what cannot be settled', () => {
   });
 
   test('of earlier starts is nothing, then nobody is asked', async () => {
-    const { qubesd, admin, journal } = await setUp();
+    const { qubesd, parts } = await setUp();
     qubesd.reset();
     const never = (): never => expect.unreachable();
-    await startSettling({ unfinished: [], admin, journal, alone: never, after: never, report: never });
+    await startSettling({ ...parts, unfinished: [], alone: never, after: never, report: never });
     expect(qubesd.calls).toEqual([]);
   });
 });
@@ -464,7 +485,9 @@ describe('what cannot be settled', () => {
 test('the operator is told to look at what was ordered, where nobody could see it', async () => {
   const { qubesd, found, spawned } = await setUp();
   qubesd.faults.inject({ method: 'admin.vm.List', dest: 'ai-new', fault: { exception: ['QubesException', 'x'] } });
-  expect(settledText(await found(spawned([create])))).toMatch(/Look in dom0 at: ai-debian, ai-new\.$/);
+  const settled = await found(spawned([create]));
+  expect(settled.finding).toBeNull();
+  expect(settledText(settled)).toMatch(/what became of it \(ai-debian, ai-new\); the broker tries again\.$/);
   // Without its order nothing can be there under that name.
   expect(settledText({ intent: spawned([]), finding: 'unknown', qubes: [] })).not.toContain('ai-new');
 });
@@ -478,4 +501,97 @@ test('the operator is told what became of it, and where to look', async () => {
   for (const text of texts) expect(text).toMatch(/^qmcp\.SpawnAIManagedQube spawn was begun .*\.$/);
   expect(texts[2]).toContain('ai-source');
   expect(texts[3]).toContain('ai-source');
+});
+
+describe('what a creation left', () => {
+  const rowOf = ({ world }: Qubesd, name: string) => {
+    const { uuid, klass } = world.qube(name);
+    return { name: name as QubeName, uuid: uuid as Uuid, klass };
+  };
+
+  test('and a start cannot take away is in quarantine before the finding closes its intent', async () => {
+    const { qubesd, found, spawned, created, quarantine } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], state: 'Running', props: ON_DEBIAN });
+    expect(await found(spawned([create, created('pin', 'ai-new')]))).toMatchObject({ finding: 'half-done' });
+    expect(quarantine.qubes).toEqual([{ name: 'ai-new', uuid: qubesd.world.qube('ai-new').uuid, at: NOW }]);
+  });
+
+  test('and a start takes away, or finds whole, is not', async () => {
+    const { qubesd, found, spawned, created, quarantine } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    const steps = [create, created('stamp', 'ai-new')];
+    await found(spawned([...steps, created('complete', 'ai-new')]));
+    await found(spawned(steps));
+    expect(quarantine.qubes).toEqual([]);
+  });
+
+  test('stays open where the quarantine cannot be written', async () => {
+    const { qubesd, spawned, created, parts, records } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], state: 'Running', props: ON_DEBIAN });
+    const files = quarantineFiles();
+    files.fault = new Error('the disk is full');
+    const unfinished = [spawned([create, created('pin', 'ai-new')])];
+    const [settled] = await settle({ ...parts, quarantine: new Quarantine(files), unfinished }, true);
+    expect(settled).toMatchObject({ finding: null, why: 'the quarantine cannot be written' });
+    expect(records).toEqual([]);
+  });
+
+  test('is every disposable that it can be, where nobody can say which', async () => {
+    const { qubesd, found, disposed, quarantine } = await setUp();
+    const props = { template: 'ai-dvmt', auto_cleanup: 'True' };
+    for (const name of ['disp1', 'disp2']) qubesd.world.add(name, { klass: 'DispVM', tags: ['ai-managed'], props });
+    await found(disposed([{ ...create, known: [] }]));
+    expect(quarantine.qubes.map(({ name }) => name)).toEqual(['disp1', 'disp2']);
+  });
+
+  test('under a name that was left to this start is not taken away: it may be anybody’s by now', async () => {
+    const { qubesd, found, spawned, quarantine } = await setUp();
+    qubesd.world.add('ai-new', { props: ON_DEBIAN });
+    const steps = [create, { step: 'not in quarantine', qube: null }];
+    expect(await found(spawned(steps))).toMatchObject({ finding: 'unknown' });
+    expect(has(qubesd, 'ai-new')).toBe(true);
+    expect(quarantine.qubes.map(({ name }) => name)).toEqual(['ai-new']);
+  });
+
+  test('is changed by no call from the moment the broker starts, until it is settled', async () => {
+    const { qubesd, admin, spawned, created, disposed, parts } = await setUp();
+    const { quarantine } = parts;
+    for (const name of ['ai-new', 'ai-other']) qubesd.world.add(name, { tags: ['ai-managed'], props: ON_DEBIAN });
+    qubesd.world.add('disp1', { klass: 'DispVM', tags: ['ai-managed'], props: { template: 'ai-dvmt' } });
+    const held = (): string[] =>
+      ['ai-new', 'ai-other', 'disp1'].filter((name) => has(qubesd, name) && quarantine.holds(rowOf(qubesd, name)));
+    const away = adminOver(adminCallsTo(`${qubesd.path}.not-there`));
+    const calls = { ...away };
+    let again = (): void => {};
+    const alone = <T>(work: () => Promise<T>): Promise<T> => work();
+    const ended = new Promise<void>((resolve) => {
+      const unfinished = [
+        spawned([create, created('stamp', 'ai-new')]),
+        { ...disposed([{ ...create, known: [] }]), seq: 8 },
+      ];
+      let open = 4;
+      const report = (): void => {
+        open -= 1;
+        if (open === 0) resolve();
+      };
+      const first = startSettling({
+        ...parts,
+        admin: calls,
+        unfinished,
+        alone,
+        report,
+        after: (_, work) => {
+          again = work;
+        },
+      });
+      expect(held()).toEqual(['ai-new', 'disp1']);
+      void first.then(() => {
+        expect(held()).toEqual(['ai-new', 'disp1']);
+        Object.assign(calls, admin);
+        again();
+      });
+    });
+    await ended;
+    expect(held()).toEqual([]);
+  });
 });

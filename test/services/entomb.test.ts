@@ -35,6 +35,9 @@ const workAt = (seconds: number, causes: string[]): Work => ({
   changed: () => {},
   pause: async () => {},
   cause: (word) => causes.push(word),
+  order: () => expect.unreachable(),
+  quarantine: () => expect.unreachable(),
+  cameToLight: () => expect.unreachable(),
 });
 
 const setUp = async (tags: readonly string[] = TAGS, hooks: Hooks = {}) => {

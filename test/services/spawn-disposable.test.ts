@@ -265,3 +265,17 @@ test('the question says of what, on which network, and that nothing stays', asyn
     },
   ]);
 });
+
+test('nobody starts it before it is pinned, although it has the umbrella from its birth', async () => {
+  const broker = await temporaryBroker();
+  const pinning = broker.qubesd.nextCall('admin.vm.property.Set+netvm');
+  broker.qubesd.faults.inject({ method: 'admin.vm.property.Set+netvm', fault: 'hang' });
+  const spawned = broker.call(SERVICE, { template: 'ai-dvmt' });
+  await pinning;
+  expect(broker.world.qube('disp1234').tags.has('ai-managed')).toBe(true);
+  const start = { name: 'disp1234', action: 'start' };
+  expect(await broker.call('qmcp.LifecycleAIManaged', start)).toEqual(NOT_FOUND);
+  broker.qubesd.release();
+  expect(await spawned).toEqual({ ok: true, name: 'disp1234' });
+  expect(await broker.call('qmcp.LifecycleAIManaged', start)).toEqual({ ok: true });
+});

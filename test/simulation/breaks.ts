@@ -4,6 +4,7 @@ import { Nonces } from '../../daemon/confirm/nonces.ts';
 import { Restraint } from '../../daemon/confirm/restraint.ts';
 import { openDoor } from '../../daemon/qrexec/door.ts';
 import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
+import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { World } from '../qubesd/world.ts';
 import type { Ground } from './life.ts';
 
@@ -74,7 +75,7 @@ export const BREAKS: readonly Break[] = [
   },
   {
     title: 'a rollback that is believed without a look',
-    invariant: /^I4: .*left behind/,
+    invariant: /^(?:I4: .*left behind|I8: .*never made whole)/,
     of: (ground) => {
       const removed = new Set<string>();
       return {
@@ -197,6 +198,28 @@ export const BREAKS: readonly Break[] = [
     of: (ground) => ({
       ...ground,
       settings: { current: () => ({ ...ground.settings.current(), tombstoneRetention: 0 }) },
+    }),
+  },
+  {
+    title: 'a quarantine that holds nothing',
+    invariant: /^I(?:8: .*never made whole|6: in quarantine)/,
+    of: (ground) => ({
+      ...ground,
+      quarantine: (files) => {
+        class Lax extends Quarantine {
+          override holds = (): boolean => false;
+          override keeps = (): boolean => false;
+        }
+        return new Lax(files);
+      },
+    }),
+  },
+  {
+    title: 'a quarantine that a restart forgets',
+    invariant: /^I(?:8: .*never made whole|6: in quarantine)/,
+    of: (ground) => ({
+      ...ground,
+      quarantine: (files) => new Quarantine({ ...files, read: () => null }),
     }),
   },
   {

@@ -91,10 +91,12 @@ interface Weather {
   readonly faults: number;
   readonly acts: number;
   readonly deadly: number;
+  /** How often a new qube can neither be pinned nor removed. */
+  readonly stubborn: number;
   readonly reorders: boolean;
 }
 
-const A_DAY: Weather = { quick: 0.9, faults: 0.002, acts: 0, deadly: 0.000_001, reorders: false };
+const A_DAY: Weather = { quick: 0.9, faults: 0.002, acts: 0, deadly: 0.000_001, stubborn: 0.1, reorders: false };
 
 class Episode {
   readonly #options: EpisodeOptions;
@@ -130,6 +132,7 @@ class Episode {
   #events: AdminEvent[] = [];
   #isPumping = false;
   #sink: Life['fleet'] | null = null;
+  #isByHand = false;
   #mayHaveFrozen = false;
   #mayVerify = false;
   readonly #last: string[] = [];
@@ -149,6 +152,7 @@ class Episode {
           faults: chance.pick([0, 0, 0.002, 0.01, 0.03]),
           acts: chance.pick([0.005, 0.02, 0.05]),
           deadly: chance.pick([0, 0, 0.0003, 0.001]),
+          stubborn: chance.pick([0, 0, 0.5]),
           reorders: chance.is(0.2),
         };
     this.#faults = this.#weather.faults;
@@ -334,7 +338,9 @@ class Episode {
   #isSettled(): void {
     if (this.#record.gaps > 0) return;
     for (const intent of this.#record.open.values()) {
-      const isTold = intent.steps.some(({ step, qube }) => step === 'left behind' && qube === null);
+      const isTold = intent.steps.some(
+        ({ step, qube }) => step === 'not in quarantine' || (step === 'left behind' && qube === null),
+      );
       if (intent.isCurrent && !isTold) this.#watch.wrong(`I4: intent ${intent.seq} (${intent.service}) has no outcome`);
     }
   }
@@ -410,6 +416,7 @@ class Episode {
     const ground: Ground = {
       files: this.#disk.filesOver(wait),
       ledger: this.#disk.ledgerOver(wait, '/state/principals'),
+      quarantineFiles: this.#disk.ledgerOver(wait, '/state'),
       settings: this.#settings,
       call: this.#adminOver(outside),
       tools: this.#toolsOver(outside),
@@ -437,7 +444,8 @@ class Episode {
       const changes = isChange(method);
       if (changes && !outside.isDead) this.#watch.effect(deed, request);
       const asked = this.#step;
-      const fault = this.#faults > 0 && this.#chance.is(this.#faults) ? this.#chance.pick(FAULTS) : null;
+      const isFaulty = this.#faults > 0 && this.#chance.is(this.#faults);
+      const fault = this.#isStubborn(deed, request) ? 'exception' : isFaulty ? this.#chance.pick(FAULTS) : null;
       const work = () => this.#answer(outside, deed, request, asked, fault);
       return outside.wait(
         `${deed?.number ?? '-'} ${method}${arg ? `+${arg}` : ''} ${destOf(request)}${fault ? ` ${fault}` : ''}`,
@@ -445,6 +453,14 @@ class Episode {
         changes,
       );
     };
+  }
+
+  #isStubborn(deed: Deed | undefined, { method, dest }: AdminRequest): boolean {
+    const isOfChild = typeof dest === 'object' && 'uuid' in dest && deed?.children.has(dest.uuid) === true;
+    const { stubborn } = this.#weather;
+    return (
+      stubborn > 0 && isOfChild && /^admin\.vm\.(?:property\.Set|Remove)$/.test(method) && this.#chance.is(stubborn)
+    );
   }
 
   async #answer(
@@ -550,7 +566,7 @@ class Episode {
       const qube = this.#world.qubes.get(name);
       if (qube) {
         const netvm = qube.props.has('netvm') ? (qube.props.get('netvm') ?? null) : this.#world.defaultNetvm;
-        this.#watch.ranAs(qube.uuid, name, netvm);
+        if (!this.#isByHand) this.#watch.ranAs(qube.uuid, name, netvm);
       }
     }
     if (!this.#sink) return;
@@ -558,11 +574,14 @@ class Episode {
     this.#events.push({ subject, event, details: texts });
     if (this.#isPumping) return;
     this.#isPumping = true;
-    void this.#outside.wait('events', () => {
-      this.#isPumping = false;
-      this.#deliver(1 + this.#chance.below(4));
-      if (this.#events.length > 0) this.#happenedMore();
-    });
+    // What is read because of an event is nobody's call's doing.
+    void this.#deeds.exit(() =>
+      this.#outside.wait('events', () => {
+        this.#isPumping = false;
+        this.#deliver(1 + this.#chance.below(4));
+        if (this.#events.length > 0) this.#happenedMore();
+      }),
+    );
   }
 
   #happenedMore(): void {
@@ -691,9 +710,12 @@ class Episode {
       case 'tags':
         if (present) this.#retag(name);
         return;
-      case 'power':
-        if (present) this.#switch(name, present.state);
+      case 'power': {
+        const left = chance.is(0.3) ? chance.pick(this.#watch.left) : undefined;
+        const qube = left === undefined ? present : this.#world.qubes.get(left);
+        if (qube) this.#switch(qube.name, qube.state);
         return;
+      }
       case 'replace':
         this.#replace(name);
         return;
@@ -766,9 +788,12 @@ class Episode {
     else this.#world.addTag(name, tag);
   }
 
+  /** The operator starts or stops it in dom0, whatever the broker thinks of it. */
   #switch(name: string, state: string): void {
+    this.#isByHand = true;
     if (state === 'Halted') void this.#world.start(name);
     else this.#world.stop(name);
+    this.#isByHand = false;
   }
 
   /** It is gone; or it is back, as another qube, with the tags it always had or with none. */
@@ -809,7 +834,7 @@ class Episode {
           return {
             verb: 'tier',
             args: {
-              name,
+              name: chance.is(0.2) ? (chance.pick(this.#watch.left) ?? name) : name,
               tier: chance.pick(['none', 'dump', 'ro', 'exec', 'net', 'full', 'full']),
               force: chance.is(0.7),
             },
@@ -853,6 +878,7 @@ class Episode {
     // Until it is said, nobody outside knows which it is.
     const changes = verb === 'thaw' || verb === 'freeze';
     if (changes) this.#frozenChanged.set(String(args.source), Number.POSITIVE_INFINITY);
+    if (verb === 'tier' && args.tier !== 'none' && args.tier !== 'dump') this.#watch.released(String(args.name));
     const deed = this.#deedOf(kind, 'dom0', verb, args);
     this.#tell(`operator ${deed.number} ${verb} ${JSON.stringify(args)}`);
     const lives = this.#lives;

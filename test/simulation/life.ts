@@ -21,6 +21,7 @@ import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
 import type { Tools } from '../../daemon/qubesadmin/tool.ts';
 import { startReaper } from '../../daemon/reaper/reaper.ts';
 import { startSettling } from '../../daemon/services/debris.ts';
+import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
 import type { Deed } from './watch.ts';
 
@@ -28,6 +29,7 @@ import type { Deed } from './watch.ts';
 export interface Ground {
   readonly files: JournalFiles;
   readonly ledger: LedgerFiles;
+  readonly quarantineFiles: LedgerFiles;
   readonly settings: SettingsReader;
   readonly call: AdminCall;
   readonly tools: Tools;
@@ -46,6 +48,7 @@ export interface Ground {
   readonly nonces?: (randomBytes: (count: number) => Buffer, monotonicMs: () => number) => Nonces;
   readonly restraint?: (state: string, monotonicMs: () => number) => Restraint;
   readonly door?: typeof openDoor;
+  readonly quarantine?: (files: LedgerFiles) => Quarantine;
   /** What becomes of a reply on its way to the caller. */
   readonly replies?: (reply: Reply, call: Call) => Reply;
 }
@@ -81,14 +84,17 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
   const undo = await UndoStore.open({ dir: '/state', now, files });
   journal.note({ type: 'start', version: 'simulated', unfinished: unfinished.length });
 
+  const quarantine = (ground.quarantine ?? ((kept) => new Quarantine(kept)))(ground.quarantineFiles);
   const admin = adminOver(call);
-  const fleet = new FleetView(admin);
+  const callers = adminOver(call, quarantine.holds);
+  const fleet = new FleetView(adminOver(call, quarantine.keeps));
+  quarantine.watch((name) => fleet.changed(name));
   connect(fleet);
   const restraint = (ground.restraint ?? ((state, clock) => new Restraint(state, clock)))(ground.state, monotonicMs);
   const principals = new Principals({ registry, ledger, now });
   const nonces = (ground.nonces ?? ((bytes, clock) => new Nonces(bytes, clock)))(randomBytes, monotonicMs);
   const broker = new Broker({
-    ...{ call, admin, tools, fleet, settings, principals, journal, undo, nonces, restraint },
+    ...{ call, admin: callers, quarantine, tools, fleet, settings, principals, journal, undo, nonces, restraint },
     ...{ now, monotonicMs, randomBytes, unplanned, reach: ground.reach },
     restrained: () => {},
     socket: '/run/confirm.sock',
@@ -101,7 +107,7 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
     deeds.run(ground.deed('settling'), () =>
       startSettling(
         {
-          ...{ unfinished: left, admin, journal, undo, alone: broker.betweenCreations },
+          ...{ unfinished: left, admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
           after: (ms, work) => void after(ms, () => deeds.run(ground.deed('settling'), work)),
           report: () => {},
         },
@@ -123,7 +129,22 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
   };
   const door = (ground.door ?? openDoor)(handle, monotonicMs);
   const operate = controlOver({
-    ...{ broker, restraint, journal, undo, fleet, admin, tools, settings, registry, principals, now, monotonicMs },
+    ...{
+      broker,
+      restraint,
+      journal,
+      undo,
+      quarantine,
+      fleet,
+      admin,
+      callers,
+      tools,
+      settings,
+      registry,
+      principals,
+      now,
+      monotonicMs,
+    },
     ...{
       confirmSocket: '/run/confirm.sock',
       etc: '/etc',

@@ -90,7 +90,7 @@ export class DurableRecord {
         const { step, qube } = line as unknown as Intent['steps'][number];
         intent?.steps.push({ step, qube });
         if (step === 'complete' && qube) this.complete.add(qube.uuid);
-        if (step === 'left behind') {
+        if (step === 'left behind' || step === 'not in quarantine') {
           if (qube) this.named.add(qube.uuid);
           else this.leftUnnamed = true;
         }

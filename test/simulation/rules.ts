@@ -196,7 +196,7 @@ export const wantOf = (service: string, request: unknown): Want | null => {
     action: ACTIONS[service] ?? text('action'),
     roles,
     ...(service === 'qmcp.SetPropertyAIManaged' && { property: text('property'), value: fields.value }),
-    ...(service === 'qmcp.SetFeatureAIManaged' && { feature: text('feature') }),
+    ...(service === 'qmcp.SetFeatureAIManaged' && { feature: text('feature'), value: fields.value }),
     ...(CREATES.has(service) && service !== 'qmcp.SpawnDisposableAIManaged' && { creates: text('name') }),
   };
 };

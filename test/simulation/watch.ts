@@ -78,10 +78,22 @@ export class Deed {
   }
 }
 
+interface Birth {
+  readonly deed: Deed;
+  readonly name: string;
+  isWhole: boolean;
+  isTold: boolean;
+  /** The operator said that agents may have it, half-made or not. */
+  isReleased: boolean;
+  /** The step at which its caller was told that it had failed, or NEVER. */
+  leftSince: number;
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
 const TAKEN = ' taken';
 
 /** Why a call must be refused like any other that names what is not there. */
-type Reason = 'missing' | 'unmanaged' | 'under tier' | 'frozen' | 'denied';
+type Reason = 'missing' | 'unmanaged' | 'in quarantine' | 'under tier' | 'frozen' | 'denied';
 
 interface WatchParts {
   readonly world: World;
@@ -100,7 +112,7 @@ export class Watch {
   /** Sentences; none for as long as all is well. */
   readonly violations: string[] = [];
   /** Born by the broker: uuid -> by which deed, and whether that deed said that it is whole. */
-  readonly born = new Map<string, { readonly deed: Deed; readonly name: string; isWhole: boolean; isTold: boolean }>();
+  readonly born = new Map<string, Birth>();
   /** The one refusal of each request, by its words without names. */
   readonly #refusals = new Map<string, { readonly reply: string; readonly reason: Reason }>();
   effects = 0;
@@ -174,6 +186,7 @@ export class Watch {
       if (method === 'admin.vm.Start') this.wrong(`I8: ${about}: started before it was whole`);
       return;
     }
+    this.#isUsable(about, qube.name, qube.uuid);
     for (const [index, want] of deed.wants.entries()) {
       if (!isPartOf(want, method, arg)) continue;
       const isTarget = Object.values(want.roles).some((name) => deed.rows.get(name)?.uuid === qube.uuid);
@@ -252,12 +265,13 @@ export class Watch {
         this.wrong(`I1: ${about}: ${name} was never looked at`);
         return;
       }
+      this.#isUsable(about, name, row.uuid);
       since = Math.min(since, row.asked);
       qubes[role] = { name, uuid: row.uuid, tags: tags.tags };
     }
-    // Names that a creation claims, and settings, are looked at a little before the qubes; and of one that is in two roles only
+    // Names that a creation claims, and settings, are looked at a little before the qubes; and of one that is named twice only
     // the second look is known.
-    const names = Object.values(want.roles);
+    const names = [...Object.values(want.roles), want.value];
     const isTwice = new Set(names).size < names.length;
     if (CREATES.has(want.service) || isTwice) since = Math.max(deed.arrival, this.#lastAnswer(deed));
     const wishes = this.#parts.settings.since(since);
@@ -345,14 +359,35 @@ export class Watch {
 
   wasBorn(deed: Deed, uuid: string, name: string): void {
     deed.children.add(uuid);
-    this.born.set(uuid, { deed, name, isWhole: false, isTold: false });
+    this.born.set(uuid, { deed, name, isWhole: false, isTold: false, isReleased: false, leftSince: NEVER });
   }
 
-  /** I8: no child runs on a network that is not an agents' one. */
+  /** What creations left half-made, as their callers know, and nobody has released or removed. */
+  get left(): readonly string[] {
+    const isTold = (uuid: string): boolean => this.#isLeft(uuid) && this.born.get(uuid)?.leftSince !== NEVER;
+    return [...this.#parts.world.qubes.values()].filter(({ uuid }) => isTold(uuid)).map(({ name }) => name);
+  }
+
+  #isLeft(uuid: string): boolean {
+    const birth = this.born.get(uuid);
+    return birth !== undefined && !birth.isWhole && !birth.isReleased && !this.#parts.record.complete.has(uuid);
+  }
+
+  /** I8: what is not whole is used by nobody, whatever its tags say by then (contract vector S72). */
+  #isUsable(about: string, name: string, uuid: string): void {
+    if (this.#isLeft(uuid)) this.wrong(`I8: ${about}: ${name} was never made whole`);
+  }
+
+  /** The operator puts it on a tier that agents can use. */
+  released(name: string): void {
+    const birth = this.born.get(this.#parts.world.qubes.get(name)?.uuid ?? '');
+    if (birth) birth.isReleased = true;
+  }
+
+  /** I8: no child that the broker starts runs on a network that is not an agents' one. */
   ranAs(uuid: string, name: string, netvm: string | null): void {
     const birth = this.born.get(uuid);
-    // What could not be taken back stays as it is, tags and all (contract vector S72), and the operator was told to remove it.
-    if (!birth || birth.isWhole || this.#parts.record.named.has(uuid)) return;
+    if (!birth || birth.isWhole || birth.isReleased) return;
     if (netvm !== null && Object.hasOwn(OPERATORS_QUBES, netvm)) {
       this.wrong(`I8: ${name} ran on ${netvm} before it was whole`);
     }
@@ -407,8 +442,19 @@ export class Watch {
       if (reply.ok && deed.plan === null) this.#isWhole(uuid);
       if (isNamed || (reply.ok && deed.plan === null)) birth.isTold = reply.ok === true;
       if (isNamed) this.#parts.record.named.add(uuid);
+      if (!reply.ok) birth.leftSince = Math.min(birth.leftSince, this.#parts.step());
     }
+    if (deed.service === 'qmcp.ListAIManagedQubes') this.#isFreeOfLeft(deed, text);
     if (deed.wants.length === 1 && deed.plan === null) this.#isLikeOthers(deed, reply, text);
+  }
+
+  #isFreeOfLeft(deed: Deed, text: string): void {
+    for (const name of this.left) {
+      const birth = this.born.get(this.#parts.world.qubes.get(name)?.uuid ?? '');
+      if (birth && birth.leftSince < deed.arrival && text.includes(`"${name}"`)) {
+        this.wrong(`I8: call ${deed.number} was shown ${name}, which was never made whole`);
+      }
+    }
   }
 
   /** I8: umbrella, owner, tier no higher than the template's, and on nobody's network but an agents' qube's. */
@@ -477,6 +523,9 @@ export class Watch {
     const qubes = Object.entries(want.roles).map(([role, name]) => [role, world.qubes.get(name)] as const);
     if (qubes.some(([, qube]) => !qube)) return 'missing';
     if (qubes.some(([, qube]) => !qube?.tags.has('ai-managed'))) return 'unmanaged';
+    const births = qubes.flatMap(([, qube]) => (qube && this.#isLeft(qube.uuid) && this.born.get(qube.uuid)) || []);
+    // From when on it is held is known only of what a caller was told.
+    if (births.length > 0) return births.some(({ leftSince }) => leftSince < deed.arrival) ? 'in quarantine' : null;
     const reads = Object.fromEntries(qubes.flatMap(([role, qube]) => (qube ? [[role, qube]] : [])));
     if (!isWithinTier(want, reads, settings.wishes, deed.ceiling)) return 'under tier';
     return deed.isAsked && deed.approvals.size === 0 ? 'denied' : null;

@@ -4,10 +4,16 @@ import { Hanging, RESTART, START, Unreachable } from '../ask-daemon.ts';
 import { Refusal } from '../command.ts';
 import { type Check, error, type Finding, note, warning } from './finding.ts';
 
+const quarantineText = (name: string, since: string): string =>
+  `A creation left ${name} half-made (${since.slice(0, 16).replace('T', ' ')} UTC) and could not remove it, so it is in quarantine: ` +
+  `to agents it does not exist. To keep it instead, set its network, then its tier: qvm-prefs ${name} netvm NETVM, and ` +
+  `qmcpctl tier set ${name} TIER.`;
+
 export const daemonCheck: Check = async ({ status, version, state, log }) => {
   try {
     const running = await version();
-    const { qubesd, journal, undo_complaint, all_frozen, frozen, resting, dialog } = await status();
+    const { qubesd, journal, undo_complaint, all_frozen, frozen, resting, dialog, quarantine, quarantine_complaint } =
+      await status();
     const found: Finding[] = [];
     if (running !== packageJson.version) {
       found.push(warning(`The daemon is of version ${running}, qmcpctl of ${packageJson.version}.`, RESTART));
@@ -21,6 +27,10 @@ export const daemonCheck: Check = async ({ status, version, state, log }) => {
       found.push(error(journal.sentence ?? 'The journal cannot be written.', `df -h ${log}; sudo ls -l ${log}`));
     else if (journal.sentence !== null) found.push(warning(journal.sentence, 'sudo qmcpctl audit verify'));
     if (undo_complaint !== null) found.push(warning(undo_complaint, `df -h ${state}; sudo ls -l ${state}`));
+    if (quarantine_complaint !== null) {
+      found.push(error(quarantine_complaint, `sudo ls -l ${state}/quarantine; ${RESTART}`));
+    }
+    for (const { name, since } of quarantine) found.push(warning(quarantineText(name, since), `qvm-remove ${name}`));
     if (all_frozen !== null) found.push(error(all_frozen, `sudoedit ${state}/frozen; ${RESTART}`));
     if (!dialog.listens) {
       found.push(

@@ -1,0 +1,22 @@
+// The one file of a quarantine, in memory: it outlives a quarantine, and fails on order.
+import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
+
+export interface QuarantineFiles extends LedgerFiles {
+  /** null where there is no file. */
+  text: string | null;
+  /** What every write says. */
+  fault: Error | null;
+}
+
+export const quarantineFiles = (text: string | null = null): QuarantineFiles => ({
+  text,
+  fault: null,
+  pathOf: (name) => `/state/${name}`,
+  read() {
+    return this.text;
+  },
+  async write(_, written) {
+    if (this.fault) throw this.fault;
+    this.text = written;
+  },
+});
