@@ -12,8 +12,8 @@ import { type Seat, takeSeat } from './screenseat.ts';
 import { shownDigest, signedAnswer } from './statement.ts';
 import { type QuestionWindow, questionWindow } from './window.ts';
 
-/** The broker writes its question at once; whoever connects and stays silent holds nothing for long. */
-const QUESTION_MS = 5_000;
+/** The broker makes its words while it is waited for; whoever connects and stays silent holds nothing for long. */
+const QUESTION_MS = 10_000;
 /** Time for the answer to leave before the process goes. */
 const FAREWELL_MS = 1_000;
 const TICK_MS = 250;

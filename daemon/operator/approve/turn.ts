@@ -10,7 +10,7 @@ import { type Key, typedWith } from './keys.ts';
 import { type Room, type Sheet, sheetOf, wordToAllow, wordToFreeze } from './sheet.ts';
 
 /** The broker makes its words while it is waited for; whoever connects and stays silent holds nothing for long. */
-const QUESTION_MS = 5_000;
+const QUESTION_MS = 10_000;
 /** Time for the answer to leave. */
 const FAREWELL_MS = 1_000;
 /** All of it is written anew so often: a message of the kernel can scroll a console. */
