@@ -238,9 +238,9 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
 
   /** Appends are refused and never written later; notes wait for the journal to come back. */
   function refuseAll(refusal: JournalUnavailable): void {
-    const refused = queue.filter((entry) => entry.refuse !== null);
-    setQueue(queue.filter((entry) => entry.refuse === null));
-    for (const entry of refused) entry.refuse?.(refusal);
+    const waiting = queue;
+    setQueue(waiting.filter(({ refuse }) => refuse === null));
+    for (const { refuse } of waiting) refuse?.(refusal);
   }
 
   async function rotate(): Promise<void> {

@@ -178,6 +178,42 @@ describe('opening the journal', () => {
     expect(memory.names()).not.toContain('/log/audit.new');
   });
 
+  it('leaves the damaged file under its own name alone where the new one cannot take its place', async () => {
+    const { memory, files, open } = place();
+    memory.put(PATH, 'junk\n');
+    files.fault = (operation) => (operation === 'rename' ? 'EIO' : null);
+    const { journal } = await open();
+    expect(memory.names().filter((name) => name !== '/log/audit.new')).toEqual([PATH]);
+    expect(memory.text(PATH)).toBe('junk\n');
+    await journal.close();
+  });
+
+  it('goes on beside old files also where the one that grows is gone, or one of them goes', async () => {
+    const { memory, files, open } = place();
+    memory.put('/log/audit-000000000001-000000000002.jsonl', 'text');
+    const { journal } = await open();
+    await journal.append(stop('1'));
+    expect(journal.health()).toEqual({ ok: true });
+    await journal.close();
+    const listed = async () => ['audit-000000000003-000000000004.jsonl', 'audit.jsonl'];
+    const again = await open({ ...files, list: listed });
+    expect(again.journal.health()).toEqual({ ok: true });
+    await again.journal.close();
+    expect(memory.text('/log/audit-000000000001-000000000002.jsonl')).toBe('text');
+  });
+
+  it('says what it found also where the first attempt to write that fails', async () => {
+    const { memory, files, open } = place();
+    memory.put(PATH, (await written(2)).slice(0, -5));
+    // The first write is of the piece that is kept aside.
+    files.fault = (operation, count) => (operation === 'write' && count === 1 ? 'EIO' : null);
+    const { journal } = await open();
+    expect(journal.health()).toMatchObject({ ok: false });
+    await journal.append(stop('after'));
+    await journal.close();
+    expect(recordsIn(memory).map(({ type, reason }) => reason ?? type)).toEqual(['1', 'torn', 'after']);
+  });
+
   it('carries what was open over a break, and uses none of the numbers of the bad lines again', async () => {
     const { memory, open } = place();
     const first = await open();
@@ -296,6 +332,8 @@ describe('opening the journal again after a failure', () => {
 
   it('goes on in the new file after a failure in the middle of beginning it', async () => {
     const { memory, files, open } = place();
+    // No other file is touched, whatever it is called.
+    memory.put('/log/null', 'text');
     const { journal } = await open();
     await journal.append(intent(1));
     await memory.unlink(PATH);
@@ -303,12 +341,16 @@ describe('opening the journal again after a failure', () => {
     await expect(journal.append(stop('refused'))).rejects.toThrow('deleted');
     await expect(journal.append(stop('refused'))).rejects.toThrow('EIO');
     expect(memory.held()).toBe(0);
+    expect(memory.text('/log/null')).toBe('text');
+    files.log.length = 0;
+    files.fault = (operation) => (operation === 'write' && files.log.includes('rename') ? 'EIO' : null);
+    await expect(journal.append(stop('refused'))).rejects.toThrow('EIO');
     files.fault = () => null;
     await journal.append(stop('after'));
     const found = recordsIn(memory);
     expect(found).toMatchObject([
       { type: 'break', seq: 2, reason: 'gone', open: [{ seq: 1, current: true }] },
-      { type: 'gap', refused: 2 },
+      { type: 'gap', refused: 3 },
       { reason: 'after' },
     ]);
     await journal.close();

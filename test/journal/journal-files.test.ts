@@ -1,8 +1,20 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, lstat, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { realFiles } from '../../daemon/journal/journal-files.ts';
 
 let dir: string;
@@ -14,6 +26,10 @@ beforeEach(async () => {
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
 });
 
+const openPaths = async () => {
+  const numbers = await readdir('/proc/self/fd');
+  return Promise.all(numbers.map((number) => readlink(`/proc/self/fd/${number}`).catch(() => '')));
+};
 const modeOf = async (name: string) => (await stat(name)).mode & 0o777;
 
 describe('a file of the journal', () => {
@@ -71,6 +87,15 @@ describe('a file of the journal', () => {
     await fifo.close();
   });
 
+  it('is not held open where it cannot be made ours', async () => {
+    const probe = await open(path, 'w');
+    const failing = vi.spyOn(Object.getPrototypeOf(probe), 'stat').mockRejectedValueOnce(new Error('EIO'));
+    onTestFinished(() => failing.mockRestore());
+    await probe.close();
+    await expect(realFiles.openAppend(path)).rejects.toThrow('EIO');
+    expect(await openPaths()).not.toContain(path);
+  });
+
   it('is none where there is none, which is not the same as that nobody can tell', async () => {
     expect(await realFiles.identify(path)).toBeNull();
     await writeFile(path, '');
@@ -93,6 +118,7 @@ describe('the names of a directory', () => {
   it('are made durable, but not of something that is no directory or not there', async () => {
     await writeFile(path, '');
     await realFiles.syncDirectory(dir);
+    expect(await openPaths()).not.toContain(dir);
     await expect(realFiles.syncDirectory(path)).rejects.toThrow('ENOTDIR');
     await expect(realFiles.syncDirectory(join(dir, 'missing'))).rejects.toThrow('ENOENT');
   });

@@ -291,12 +291,15 @@ describe('a journal whose disk fails', () => {
     const end = lengthened((cause) => ({ ...outcome(1), cause }));
     for (let i = 0; i < 64 + 5; i += 1) journal.note(end);
     await journal.recover();
+    // Nor is there more room once a write has failed.
+    journal.note(note);
+    journal.note(end);
     files.fault = () => null;
     await journal.recover();
     const [gap, ...present] = await records();
     expect(present.filter(({ type }) => type === 'stop')).toHaveLength(256);
     expect(present.filter(({ type }) => type === 'outcome')).toHaveLength(64);
-    expect(gap).toMatchObject({ type: 'gap', refused: 0, lost: 10 });
+    expect(gap).toMatchObject({ type: 'gap', refused: 0, lost: 12 });
     await journal.close();
   });
 
@@ -422,8 +425,8 @@ describe('a journal whose disk fails', () => {
   it('opens in a bad state where nothing can be opened, and comes up at the first append that works', async () => {
     files.fault = (operation) => (operation === 'openAppend' ? 'EACCES' : null);
     const openings: unknown[] = [];
-    const { journal, unfinished } = await open((opening) => openings.push(opening));
-    expect(unfinished).toEqual([]);
+    const { journal, unfinished, findings } = await open((opening) => openings.push(opening));
+    expect([unfinished, findings]).toEqual([[], []]);
     expect(journal.health()).toMatchObject({ ok: false });
     await expect(journal.append(stop('refused'))).rejects.toThrow(/permission/);
     files.fault = () => null;

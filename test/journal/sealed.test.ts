@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { openJournal } from '../../daemon/journal/journal.ts';
+import { type JournalOptions, openJournal } from '../../daemon/journal/journal.ts';
 import type { Intent, JournalRecord, Outcome } from '../../daemon/journal/record.ts';
-import { ROTATION, type RotationLimits } from '../../daemon/journal/rotation.ts';
+import { oldFileName, ROTATION, type RotationLimits } from '../../daemon/journal/rotation.ts';
 import { type FaultyFiles, faultyFiles } from './faulty-files.ts';
 
 let base: string;
@@ -77,6 +77,31 @@ describe('the checkpoints of the journal', () => {
     expect(await anchored()).toBe(2);
     await (await open()).journal.close();
     expect(await checkpoints()).toEqual([2]);
+  });
+
+  it('are not made at once for what a broker left that was killed, but by the timer', async () => {
+    const killed = await open();
+    await killed.journal.append(stop('1'));
+    const left = await readFile(join(log, 'audit.jsonl'));
+    await killed.journal.close();
+    await writeFile(join(log, 'audit.jsonl'), left);
+    await rm(join(state, 'checkpoint.json'));
+    timers.length = 0;
+    const { journal } = await open();
+    expect(await checkpoints()).toEqual([]);
+    expect(timers).toHaveLength(1);
+    await journal.close();
+    expect(await checkpoints()).toEqual([2]);
+  });
+
+  it('are waited for by no timer where there is no key', async () => {
+    const after = (): (() => void) => expect.fail('a timer');
+    const { journal } = await openJournal({
+      ...{ dir: log, bootId: 'b', now: () => time, monotonicMs: () => 1, after },
+    });
+    await journal.append(stop('1'));
+    expect(await journal.recover()).toEqual({ ok: true });
+    await journal.close();
   });
 
   it('are made some minutes after the first record that none covers, by a timer that is not armed without news', async () => {
@@ -393,16 +418,49 @@ describe('the rotation of the journal', () => {
     for (const file of types.slice(2)) expect(file[0]).toBe('segment');
   });
 
-  it('keeps as many old files as the limit says, and not one less', async () => {
-    const { journal } = await open({ bytes: 1, ageMs: Number.POSITIVE_INFINITY, keep: 3 });
-    const old = async () => (await names()).filter((name) => name !== 'audit.jsonl').length;
-    for (const count of [1, 2, 3]) {
-      await journal.append(stop('x'));
-      await journal.recover();
-      await expect.poll(async () => (await names()).filter((name) => name.endsWith('.gz')).length).toBe(count);
-      expect(await old()).toBe(count);
-    }
+  const unsealed = (rotation: RotationLimits, more: Partial<JournalOptions> = {}) =>
+    openJournal({ ...{ dir: log, bootId: 'b', files, rotation, now: () => time, monotonicMs: () => 1 }, ...more });
+
+  it('begins a new file after one that is exactly as long as the limit', async () => {
+    const first = await unsealed(ROTATION);
+    for (const reason of ['1', '2']) await first.journal.append(stop(reason));
+    const { size: bytes } = await stat(join(log, 'audit.jsonl'));
+    await first.journal.close();
+    const longer = await unsealed({ ...ROTATION, bytes: bytes + 1 });
+    await longer.journal.close();
+    expect(await names()).toEqual(['audit.jsonl']);
+    const exact = await unsealed({ ...ROTATION, bytes });
+    await exact.journal.close();
+    expect(await names()).toEqual(['audit-000000000001-000000000002.jsonl.gz', 'audit.jsonl']);
+  });
+
+  it('keeps as many old files as the limit says, and begins none when it is closed where nothing was added', async () => {
+    const { journal } = await unsealed({ bytes: 1, ageMs: Number.POSITIVE_INFINITY, keep: 3 });
+    for (let i = 1; i <= 4; i += 1) await journal.append(stop(String(i)));
     await journal.close();
+    expect(await names()).toEqual([
+      'audit-000000000001-000000000002.jsonl.gz',
+      'audit-000000000003-000000000004.jsonl.gz',
+      'audit-000000000005-000000000006.jsonl.gz',
+      'audit.jsonl',
+    ]);
+    expect((await readRecords()).map(({ type }) => type)).toEqual(['segment']);
+  });
+
+  it('removes none any more once it is closed, and does not complain of that', async () => {
+    for (const first of [1, 3]) await writeFile(join(log, oldFileName(first, first + 1)), '');
+    let release: () => void = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { journal } = await unsealed({ ...ROTATION, keep: 1 }, { compress: () => gate });
+    // Well from the beginning, though the old files were not looked at yet.
+    expect(journal.health()).toStrictEqual({ ok: true });
+    const closing = journal.close();
+    release();
+    await closing;
+    expect(journal.health()).toEqual({ ok: true });
+    expect(await names()).toHaveLength(3);
   });
 
   it('removes the oldest of too many, and says so in the journal first', async () => {
@@ -502,13 +560,15 @@ describe('the rotation of the journal', () => {
       [new Error('no room'), 'no room'],
       ['odd', 'odd'],
     ] as const) {
-      const { journal } = await openJournal({
-        ...{ dir: log, bootId: 'b', now: () => time, monotonicMs: () => 1, compress: () => Promise.reject(error) },
+      const told: unknown[] = [];
+      const { journal } = await unsealed(ROTATION, {
+        compress: () => Promise.reject(error),
+        healthChanged: (health) => told.push(health),
       });
       await journal.close();
-      expect(journal.health()).toEqual({
-        ...{ ok: true, warning: `Old files of the journal cannot be compressed or removed: ${said}.` },
-      });
+      const warning = `Old files of the journal cannot be compressed or removed: ${said}.`;
+      expect(journal.health()).toEqual({ ok: true, warning });
+      expect(told).toEqual([{ ok: true, warning }]);
     }
   });
 
