@@ -54,7 +54,8 @@ const ask = (socket: Socket, question: Question, timeoutMs: number, signal: Abor
     };
     const withdraw = (): void => end({ silence: 'withdrawn' });
     const expiry = setTimeout(() => end({ silence: 'timeout' }), timeoutMs);
-    if (signal.aborted || socket.destroyed) {
+    // Whoever closed its side while the words were being made has nothing to say any more, and will not be heard to end again.
+    if (signal.aborted || socket.destroyed || socket.readableEnded) {
       end({ silence: signal.aborted ? 'withdrawn' : 'no answer' });
       return;
     }

@@ -70,12 +70,15 @@ const NO: Approval = { kind: 'no' };
  * reason outside the broker, but with the `AdminError` of the words.
  */
 export const confirm = async (parts: ConfirmerParts, matter: Matter): Promise<Approval> => {
-  const { ofCall, digest, words, deadline, withdrawn } = matter;
+  const { source, ofCall, digest, words, deadline, withdrawn } = matter;
   const key = parts.key();
   const revision = parts.fleet.revision(namesOf(ofCall));
   const mayAsk = (): boolean =>
-    deadline - parts.monotonicMs() >= MIN_QUESTION_MS && !parts.stopping.aborted && !withdrawn?.aborted;
-  // Without a key, without the event stream or without time there is no question to ask.
+    deadline - parts.monotonicMs() >= MIN_QUESTION_MS &&
+    !parts.stopping.aborted &&
+    !withdrawn?.aborted &&
+    !parts.restraint.isFrozen(source);
+  // Without a key, without the event stream or without time there is no question to ask, nor for who is frozen.
   if (!key || revision === null || !mayAsk()) return NO;
   const approver = await (parts.reach ?? reachApprover)(parts.socket);
   if (!approver) {
@@ -115,11 +118,9 @@ const put = async (
   const { fleet, journal, nonces } = parts;
   const names = namesOf(ofCall);
   const asked = parts.monotonicMs();
-  const timeLeft = deadline - asked;
-  const nonce = nonces.issue(digest, timeLeft);
+  const nonce = nonces.issue(digest, deadline - asked);
   const kind = kindOf(ofCall);
   const shown = withFreeze(asMet(view, ofCall, parts.acquaintance), source, parts.restraint.takeUnasked(source));
-  const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view: shown };
   const withdrawal = new AbortController();
   const withdraw = (): void => withdrawal.abort();
   let isTakenBack = false;
@@ -145,6 +146,9 @@ const put = async (
   };
   try {
     await journal.append({ ...ofCall, type: 'question', nonce, digest });
+    // A disk may take its time, and a yes after the deadline would count for nothing.
+    const timeLeft = deadline - parts.monotonicMs();
+    const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view: shown };
     parts.onScreen?.({ ofCall, view: shown, asked, deadline });
     const heard = await approver.ask(question, timeLeft, withdrawal.signal);
     if ('silence' in heard) {

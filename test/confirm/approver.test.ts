@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Heard, MAX_ANSWER_BYTES, reachApprover } from '../../daemon/confirm/approver.ts';
 import type { Question } from '../../daemon/confirm/question.ts';
 
@@ -14,13 +14,13 @@ const never = new AbortController().signal;
 const askApprover = async (path: string, ...asked: [Question, number, AbortSignal]): Promise<Heard | null> =>
   (await reachApprover(path))?.ask(...asked) ?? null;
 
-/** A dialog that does this with every connection once the question is there. */
-const dialog = async (answer: (socket: Socket) => void): Promise<string> => {
+/** A dialog that does this with every connection as soon as it is there. */
+const listener = async (does: (socket: Socket) => void): Promise<string> => {
   const root = mkdtempSync(join(tmpdir(), 'approver-'));
   const path = join(root, 's');
   const server = createServer((socket) => {
     socket.on('error', () => {});
-    socket.once('data', () => answer(socket));
+    does(socket);
   });
   server.listen(path);
   await once(server, 'listening');
@@ -30,6 +30,9 @@ const dialog = async (answer: (socket: Socket) => void): Promise<string> => {
   });
   return path;
 };
+/** A dialog that does this with every connection once the question is there. */
+const dialog = (answer: (socket: Socket) => void): Promise<string> =>
+  listener((socket) => socket.once('data', () => answer(socket)));
 
 test('the line that comes back is given without its newline, and what follows it is not', async () => {
   const path = await dialog((socket) => socket.end('first\nsecond\n'));
@@ -70,20 +73,13 @@ test('what is over the limit but comes after the line does not count', async () 
 
 test('the question is one line of JSON', async () => {
   let sent = '';
-  const root = mkdtempSync(join(tmpdir(), 'approver-'));
-  const server = createServer((socket) => {
+  const path = await listener((socket) =>
     socket.on('data', (chunk) => {
       sent += chunk;
       if (sent.endsWith('\n')) socket.end('x\n');
-    });
-  });
-  server.listen(join(root, 's'));
-  await once(server, 'listening');
-  onTestFinished(() => {
-    server.close();
-    rmSync(root, { recursive: true });
-  });
-  expect(await askApprover(join(root, 's'), question, 5_000, never)).toEqual({ line: 'x' });
+    }),
+  );
+  expect(await askApprover(path, question, 5_000, never)).toEqual({ line: 'x' });
   expect(sent.split('\n')).toEqual([JSON.stringify(question), '']);
 });
 
@@ -137,35 +133,49 @@ test('who is left without a question was sent nothing, and sees the connection c
   const isGone = new Promise<void>((resolve) => {
     gone = resolve;
   });
-  const root = mkdtempSync(join(tmpdir(), 'approver-'));
-  const server = createServer((socket) => {
+  const path = await listener((socket) => {
     socket.on('data', (chunk) => {
       sent += chunk;
     });
     socket.on('close', gone);
   });
-  server.listen(join(root, 's'));
-  await once(server, 'listening');
-  onTestFinished(() => {
-    server.close();
-    rmSync(root, { recursive: true });
-  });
-  (await reachApprover(join(root, 's')))?.leave();
+  (await reachApprover(path))?.leave();
   await isGone;
   expect(sent).toBe('');
 });
 
-test('who went while the words were being made has not answered', async () => {
-  const root = mkdtempSync(join(tmpdir(), 'approver-'));
-  const server = createServer((socket) => socket.end('too soon'));
-  server.listen(join(root, 's'));
-  await once(server, 'listening');
-  onTestFinished(() => {
-    server.close();
-    rmSync(root, { recursive: true });
+describe('while the words are being made', () => {
+  /** What is asked of who has done this by then, and what is heard. */
+  const askAfter = async (does: (socket: Socket) => void): Promise<Heard | undefined> => {
+    let done = (): void => {};
+    const isDone = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    const path = await listener((socket) => {
+      does(socket);
+      done();
+    });
+    const approver = await reachApprover(path);
+    await isDone;
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    return approver?.ask(question, 2_000, never);
+  };
+
+  test.each<[string, (socket: Socket) => void]>([
+    ['went', (socket) => socket.destroy()],
+    ['went in the middle of a line', (socket) => socket.end('too soon')],
+    ['closed its own side alone', (socket) => socket.end()],
+  ])('who %s has not answered, and is not waited for', async (_, does) => {
+    expect(await askAfter(does)).toEqual({ silence: 'no answer' });
   });
-  const approver = await reachApprover(join(root, 's'));
-  expect(await approver?.ask(question, 5_000, never)).toEqual({ silence: 'no answer' });
+
+  test('a line that came too soon is all that is heard: no answer to the question follows it', async () => {
+    const line = await askAfter((socket) => {
+      socket.write('yes\n');
+      socket.once('data', () => socket.end('an answer\n'));
+    });
+    expect(line).toEqual({ line: 'yes' });
+  });
 });
 
 test('withdrawing closes the connection, so that the window goes away', async () => {

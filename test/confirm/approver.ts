@@ -32,6 +32,8 @@ export class Approver {
   #deserted = 0;
   /** Answers every question at once where it is set. */
   reflex: ((asked: Asked) => void) | null = null;
+  /** Sent to everybody who comes, before any question. */
+  greeting = '';
 
   async listen(path: string): Promise<void> {
     this.#server = createServer((socket) => this.#accept(socket));
@@ -79,6 +81,7 @@ export class Approver {
       });
     });
     socket.on('error', () => {});
+    if (this.greeting !== '') socket.write(this.greeting);
     socket.on('data', (chunk) => {
       text += chunk;
       if (!text.endsWith('\n')) return;

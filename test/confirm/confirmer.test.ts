@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Acquaintance } from '../../daemon/confirm/acquaintance.ts';
+import type { Approver as ApproverThere } from '../../daemon/confirm/approver.ts';
 import { type ConfirmerParts, confirm, type Matter, MIN_QUESTION_MS } from '../../daemon/confirm/confirmer.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
 import type { View } from '../../daemon/confirm/question.ts';
@@ -50,7 +51,7 @@ const place = async () => {
   const monotonicMs = (): number => clock.ms;
   const fleet = { revision: 'r1' as string | null, watchers: new Set<(name: string | null) => void>() };
   const records: JournalRecord[] = [];
-  const journal = { fails: false };
+  const journal = { fails: false, takes: 0 };
   const told: [string, QubeName][] = [];
   const onScreen: unknown[] = [];
   const stopping = new AbortController();
@@ -73,6 +74,7 @@ const place = async () => {
     journal: {
       append: async (record: JournalRecord) => {
         if (journal.fails) throw new Error('full');
+        clock.ms += journal.takes;
         records.push(record);
         return { seq: records.length };
       },
@@ -154,6 +156,13 @@ describe('a question', () => {
       },
     ],
     ['with too little time left', (at) => at.ask({ deadline: at.clock.ms + MIN_QUESTION_MS - 1 })],
+    [
+      'of a source that is frozen',
+      (at) => {
+        at.restraint.freeze(AGENT);
+        return at.ask();
+      },
+    ],
     ['while the broker stops', (at) => at.ask({}, { stopping: AbortSignal.abort() })],
     ['that was taken back before', (at) => at.ask({ withdrawn: AbortSignal.abort() })],
   ])('%s is not raised, and is a no', async (_, ask) => {
@@ -173,6 +182,21 @@ describe('a question', () => {
     at.journal.fails = true;
     expect(await at.ask()).toEqual(NO);
     expect([at.approver.questions, at.records, at.nonces.open, at.onScreen]).toEqual([[], [], 0, [null]]);
+  });
+
+  test('has the time that is left once the disk took the record of it, and no more', async () => {
+    const at = await place();
+    at.journal.takes = 30_000;
+    const waited: number[] = [];
+    const reach = async (): Promise<ApproverThere> => ({
+      ask: async ({ expires_in }, timeoutMs) => {
+        waited.push(expires_in, timeoutMs);
+        return { silence: 'timeout' };
+      },
+      leave: () => {},
+    });
+    expect(await at.ask({}, { reach })).toEqual(NO);
+    expect(waited).toEqual([30, 30_000]);
   });
 
   test('leaves nothing behind that watches', async () => {
@@ -226,7 +250,7 @@ test('a question that is over hears of no freeze any more', async () => {
     },
   }) as Restraint;
   const quiet = { ...at.parts, restraint };
-  Object.assign(restraint, { takeUnasked: () => 0, approved: () => {} });
+  Object.assign(restraint, { isFrozen: () => false, takeUnasked: () => 0, approved: () => {} });
   at.approver.reflex = (asked) => {
     expect(listening).toBe(1);
     asked.approve();
@@ -331,6 +355,7 @@ describe('a no', () => {
     ],
     ['the broker was told to end', (at) => at.stopping.abort()],
     ['it was taken back', (at) => at.withdrawn.abort()],
+    ['its source was frozen', (at) => at.restraint.freeze(AGENT)],
     [
       'its time went by',
       (at) => {
@@ -362,8 +387,9 @@ describe('a no', () => {
 
   test('where the time is over', async () => {
     const at = await place();
-    // The clock of the question is the test's; the time that is waited is two seconds.
-    expect(await at.ask({ deadline: at.clock.ms + MIN_QUESTION_MS })).toEqual(NO);
+    // The clock of the question is the test's; the time that is waited is what the disk left of it.
+    at.journal.takes = 60_000 - 20;
+    expect(await at.ask()).toEqual(NO);
     expect(at.answer()).toMatchObject({ answer: 'timeout', reason: 'timeout', receipt: null });
   });
 
@@ -400,6 +426,18 @@ describe('a no', () => {
     expect(at.told).toEqual([[expect.stringContaining('until the next restart only'), AGENT]]);
     expect(at.answer()).toMatchObject({ answer: 'denied' });
   });
+});
+
+test('a yes to an earlier question, sent before this one was, is none to this one', async () => {
+  const at = await place();
+  const { approval, asked } = await raised(at);
+  asked.approve();
+  await approval;
+  const yes = at.approver.signed(at.approver.statement(asked.question, 'approved'));
+  at.approver.greeting = `${yes}\n`;
+  at.approver.reflex = () => {};
+  expect(await at.ask()).toEqual(NO);
+  expect(at.answer()).toMatchObject({ answer: 'unavailable', reason: 'wrong nonce', receipt: null });
 });
 
 describe('an open question is withdrawn', () => {
