@@ -4,8 +4,6 @@ import type { Question } from './question.ts';
 
 /** With its newline. */
 export const MAX_ANSWER_BYTES = 16_384;
-/** A person at the machine is either reachable at once or not. */
-const CONNECT_DEADLINE_MS = 2_000;
 
 export type Heard =
   | { readonly line: string }
@@ -28,18 +26,15 @@ export interface Approver {
  */
 export const reachApprover = (path: string): Promise<Approver | null> =>
   new Promise((resolve) => {
+    // The kernel says at once whether somebody listens on a local socket, and keeps nobody waiting: connect(2), EAGAIN.
     const socket = createConnection({ path, allowHalfOpen: true });
-    const giveUp = (): void => {
-      clearTimeout(unreachable);
-      socket.destroy();
-      resolve(null);
-    };
-    const unreachable = setTimeout(giveUp, CONNECT_DEADLINE_MS);
-    socket.on('error', giveUp);
-    socket.on('connect', () => {
-      clearTimeout(unreachable);
-      resolve({ ask: (question, timeoutMs, signal) => ask(socket, question, timeoutMs, signal), leave: giveUp });
-    });
+    socket.on('error', () => resolve(null));
+    socket.on('connect', () =>
+      resolve({
+        ask: (question, timeoutMs, signal) => ask(socket, question, timeoutMs, signal),
+        leave: () => socket.destroy(),
+      }),
+    );
   });
 
 const ask = (socket: Socket, question: Question, timeoutMs: number, signal: AbortSignal): Promise<Heard> =>
@@ -55,7 +50,7 @@ const ask = (socket: Socket, question: Question, timeoutMs: number, signal: Abor
     const withdraw = (): void => end({ silence: 'withdrawn' });
     const expiry = setTimeout(() => end({ silence: 'timeout' }), timeoutMs);
     // Whoever closed its side while the words were being made has nothing to say any more, and will not be heard to end again.
-    if (signal.aborted || socket.destroyed || socket.readableEnded) {
+    if (signal.aborted || !socket.readable) {
       end({ silence: signal.aborted ? 'withdrawn' : 'no answer' });
       return;
     }

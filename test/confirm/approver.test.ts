@@ -97,7 +97,7 @@ test('an answer leaves no timer, no listener and no connection behind', async ()
   expect([vi.getTimerCount(), getEventListeners(signal, 'abort')]).toEqual([0, []]);
 });
 
-test('who is there at once has all the time of the question, and not the time to be reached', async () => {
+test('a question is waited for to the last moment of its time', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   let asked = (): void => {};
@@ -116,6 +116,19 @@ test('who is there at once has all the time of the question, and not the time to
   vi.advanceTimersByTime(1);
   await answer;
   expect(heard).toEqual({ silence: 'timeout' });
+});
+
+test('a dialog that dies before it has read the question has not answered', async () => {
+  let come = (_: Socket): void => {};
+  const dialogOf = new Promise<Socket>((resolve) => {
+    come = resolve;
+  });
+  const path = await listener((socket) => come(socket.pause()));
+  const approver = await reachApprover(path);
+  const socket = await dialogOf;
+  const heard = approver?.ask(question, 2_000, never);
+  socket.destroy();
+  expect(await heard).toEqual({ silence: 'no answer' });
 });
 
 test('silence lasts as long as the question and no longer', async () => {
