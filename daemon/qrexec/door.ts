@@ -117,7 +117,7 @@ class Connection {
   readonly #handle: Handler;
   readonly #monotonicMs: () => number;
   readonly #gone: () => void;
-  #deadline: NodeJS.Timeout | null = null;
+  #deadline: NodeJS.Timeout | undefined;
   readonly #arrival: number;
   readonly #tick: NodeJS.Timeout;
   #late = false;
@@ -125,11 +125,10 @@ class Connection {
   #length = 0;
   #header: Header | null = null;
   #body: { readonly of: Body } | null = null;
-  #place: 'none' | 'waiting' | 'held' = 'none';
+  #place: 'waiting' | 'held' | null = null;
   #dispatched = false;
   #refusal: Refusal | null = null;
   #answered = false;
-  #closed = false;
 
   constructor({ socket, sources, inAll, handle, monotonicMs, gone }: ConnectionParts) {
     this.#tick = setTimeout(() => this.#onTick(), REFUSAL_TICK_MS);
@@ -141,7 +140,7 @@ class Connection {
     this.#handle = handle;
     this.#gone = gone;
     socket.on('data', (chunk) => this.#read(chunk));
-    socket.on('end', () => this.#bodyEnds('complete'));
+    socket.on('end', () => this.#bodyEnds(true));
     socket.on('error', () => {});
     socket.on('close', () => this.#onClose());
   }
@@ -149,19 +148,18 @@ class Connection {
   /** At the end: a frame that is not complete soon will not be waited for. */
   hurry(): void {
     const giveUp = setTimeout(() => {
-      if (!this.#dispatched && this.#place !== 'waiting') this.#socket.destroy();
+      if (!this.#dispatched) this.#socket.destroy();
     }, LAST_FRAMES_MS);
     this.#socket.once('close', () => clearTimeout(giveUp));
   }
 
   #read(chunk: Buffer): void {
-    if (this.#body || this.#dispatched) return;
     if (this.#header) this.#collect(chunk);
     else this.#readHeader(chunk);
   }
 
   #readHeader(chunk: Buffer): void {
-    const bytes = this.#chunks.length === 0 ? chunk : Buffer.concat([...this.#chunks, chunk]);
+    const bytes = Buffer.concat([...this.#chunks, chunk]);
     const end = bytes.indexOf(0);
     if (end < 0 && bytes.length <= MAX_HEADER_BYTES) {
       this.#chunks = [bytes];
@@ -174,7 +172,6 @@ class Connection {
     }
     this.#chunks = [];
     this.#takePlace(this.#header.source);
-    if (this.#dispatched) return;
     this.#collect(bytes.subarray(end + 1));
   }
 
@@ -182,22 +179,19 @@ class Connection {
     this.#length += chunk.length;
     // What is too long is read to its end but not kept: closing on unread bytes could cost the caller the reply.
     if (this.#length > MAX_BODY_BYTES) this.#chunks = [];
-    else if (chunk.length > 0) this.#chunks.push(chunk);
+    else this.#chunks.push(chunk);
   }
 
-  #bodyEnds(how: 'complete' | 'late'): void {
-    if (this.#body || this.#dispatched) return;
-    if (this.#deadline) clearTimeout(this.#deadline);
-    this.#deadline = null;
+  /** `isWhole`: by its caller, and not because the time is over. */
+  #bodyEnds(isWhole: boolean): void {
+    if (this.#body) return;
+    clearTimeout(this.#deadline);
     if (!this.#header) {
       this.#socket.destroy();
       return;
     }
-    const usable = how === 'complete' && this.#length <= MAX_BODY_BYTES;
-    const [only] = this.#chunks;
-    this.#body = {
-      of: usable ? parseBody(this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks)) : null,
-    };
+    const usable = isWhole && this.#length <= MAX_BODY_BYTES;
+    this.#body = { of: usable ? parseBody(Buffer.concat(this.#chunks)) : null };
     this.#chunks = [];
     this.#dispatch();
   }
@@ -227,11 +221,11 @@ class Connection {
   }
 
   #leavePlace(): void {
-    if (this.#place === 'none' || !this.#header) return;
+    if (!this.#header) return;
     const source = this.#sources.get(this.#header.source);
-    const held = this.#place === 'held';
-    this.#place = 'none';
     if (!source) return;
+    const held = this.#place === 'held';
+    this.#place = null;
     source.waiting.delete(this);
     const [next] = source.waiting;
     if (held && next) {
@@ -246,8 +240,9 @@ class Connection {
     if (source.held === 0 && !next) this.#sources.delete(this.#header.source);
   }
 
+  /** Called when the body has come and when a place was given, of which the later makes the call. */
   #dispatch(): void {
-    if (this.#dispatched || this.#closed || !this.#body || !this.#header || this.#place !== 'held') return;
+    if (!this.#body || !this.#header || this.#place !== 'held') return;
     this.#dispatched = true;
     const reply = this.#handle({ ...this.#header, body: this.#body.of });
     if (reply instanceof Promise) reply.then((answer) => this.#answer(answer));
@@ -268,7 +263,7 @@ class Connection {
   #onTick(): void {
     this.#late = true;
     // Armed only now, since nearly every frame is complete by then.
-    if (!this.#body) this.#deadline = setTimeout(() => this.#bodyEnds('late'), SEND_DEADLINE_MS - REFUSAL_TICK_MS);
+    if (!this.#body) this.#deadline = setTimeout(() => this.#bodyEnds(false), SEND_DEADLINE_MS - REFUSAL_TICK_MS);
     if (this.#place === 'waiting') this.#refuseSurplus();
     else if (this.#refusal) this.#finish(this.#refusal);
   }
@@ -276,19 +271,14 @@ class Connection {
   /** I9: what is over the limit waits for a place until its tick at most. */
   #refuseSurplus(): void {
     this.#leavePlace();
-    this.#dispatched = true;
     this.#finish(NOT_FOUND);
   }
 
+  /** I9: a reply that its caller does not take up holds its place as well; else one source could hold them all. */
   #finish(reply: Reply): void {
-    clearTimeout(this.#tick);
     this.#answered = true;
     if (this.#socket.destroyed) this.#leave();
-    else {
-      write(this.#socket, reply);
-      // I9: a reply that its caller does not take up is held, and its place with it; else one source could hold them all.
-      if (this.#socket.writableLength === 0) this.#leavePlace();
-    }
+    else write(this.#socket, reply);
   }
 
   #leave(): void {
@@ -297,10 +287,9 @@ class Connection {
   }
 
   #onClose(): void {
-    this.#closed = true;
-    if (this.#deadline) clearTimeout(this.#deadline);
+    clearTimeout(this.#deadline);
     // Work that goes on keeps its place and is still counted: hanging up must not make room for more of it.
-    if (this.#dispatched && this.#place === 'held' && !this.#answered) return;
+    if (this.#dispatched && !this.#answered) return;
     clearTimeout(this.#tick);
     this.#leave();
   }

@@ -32,7 +32,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
   }),
   settings: area('settings', 0.9),
   qrexec: area('qrexec', 0.9, { patience: 5_000 }),
-  confirm: area('confirm', 0.9),
+  confirm: area('confirm', 0.9, { patience: 5_000 }),
   plans: area('plans', 0.9),
   journal: area('journal', 0.9, { without: ['kill'] }),
 };

@@ -25,6 +25,8 @@ describe('a header is refused when it has', () => {
   test.each([
     ['no plus', 'qmcp.X mcp-control keyword adminvm'],
     ['another service', 'admin.vm.List+ mcp-control keyword adminvm'],
+    ['something before the service', 'xqmcp.X+ mcp-control keyword adminvm'],
+    ['something after the argument', 'qmcp.X+a/b mcp-control keyword adminvm'],
     ['no service', '+ mcp-control keyword adminvm'],
     ['an empty source', 'qmcp.X+  keyword adminvm'],
     ['a source no qube can have', 'qmcp.X+ 1qube keyword adminvm'],
