@@ -27,7 +27,7 @@ export interface Approver {
 export const reachApprover = (path: string): Promise<Approver | null> =>
   new Promise((resolve) => {
     // The kernel says at once whether somebody listens on a local socket, and keeps nobody waiting: connect(2), EAGAIN.
-    const socket = createConnection({ path, allowHalfOpen: true });
+    const socket = createConnection({ path });
     socket.on('error', () => resolve(null));
     socket.on('connect', () =>
       resolve({

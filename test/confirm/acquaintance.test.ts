@@ -45,6 +45,53 @@ test('the oldest make room for the newest', () => {
   expect(readFileSync(join(dir, 'asked'), 'utf8').split('\n').filter(Boolean)).toHaveLength(MAX_KINDS);
 });
 
+test('of a file with too many lines the oldest are forgotten at once', () => {
+  const dir = state();
+  const lines = Array.from({ length: MAX_KINDS + 1 }, (_, n) =>
+    JSON.stringify(['s', `p${n}`, 'qmcp.Commit', 'commit']),
+  );
+  writeFileSync(join(dir, 'asked'), `${lines.join('\n')}\n`);
+  const acquaintance = open(dir);
+  const isFirst = (n: number): boolean =>
+    acquaintance.isFirst({ source: 's', principal: `p${n}`, service: 'qmcp.Commit', what: 'commit' });
+  expect([0, 1, MAX_KINDS].map(isFirst)).toEqual([true, false, false]);
+});
+
+test('who is met again costs no write', () => {
+  const dir = state();
+  const acquaintance = open(dir);
+  acquaintance.met(START);
+  rmSync(join(dir, 'asked'));
+  acquaintance.met(START);
+  expect(existsSync(join(dir, 'asked'))).toBe(false);
+});
+
+const STARTS = '["mcp-control","default","qmcp.LifecycleAIManaged","start"]\n';
+const KILLS = STARTS.replace('start', 'kill');
+
+test('what is written is one line for each, and nothing else', () => {
+  const dir = state();
+  const acquaintance = open(dir);
+  acquaintance.met(START);
+  acquaintance.met({ ...START, what: 'kill' });
+  expect(readFileSync(join(dir, 'asked'), 'utf8')).toBe(STARTS + KILLS);
+});
+
+test('a file of 1 MiB is read, and a longer one is forgotten whole', () => {
+  for (const [size, isFirst] of [
+    [1_048_576, false],
+    [1_048_577, true],
+  ] as const) {
+    const dir = state();
+    const content = STARTS.padEnd(size, 'x');
+    writeFileSync(join(dir, 'asked'), content);
+    expect(open(dir).isFirst(START)).toBe(isFirst);
+    open(dir).met({ ...START, what: 'kill' });
+    const after = readFileSync(join(dir, 'asked'), 'utf8');
+    expect(after === (isFirst ? KILLS : `${content}\n${KILLS}`)).toBe(true);
+  }
+});
+
 test('what cannot be read is forgotten, and what is no line of ours means nobody', () => {
   for (const content of ['\0\0\0', '{"a":1}\n[1,2]\n', 'x'.repeat(1_048_577)]) {
     const dir = state();

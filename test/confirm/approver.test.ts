@@ -44,12 +44,23 @@ test('a line may be empty', async () => {
   expect(await askApprover(path, question, 5_000, never)).toEqual({ line: '' });
 });
 
+/** Writes these one after the other, each when what came before it has been read. */
+const inPieces = async (socket: Socket, ...pieces: string[]): Promise<void> => {
+  for (const piece of pieces) {
+    socket.write(piece);
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+
 test('a line may come in pieces', async () => {
-  const path = await dialog((socket) => {
-    socket.write('fir');
-    setImmediate(() => socket.end('st\n'));
-  });
+  const path = await dialog((socket) => void inPieces(socket, 'fi', 'rs', 't\n'));
   expect(await askApprover(path, question, 5_000, never)).toEqual({ line: 'first' });
+});
+
+test('a line that is too long in all is too long, however it comes', async () => {
+  const half = 'x'.repeat(MAX_ANSWER_BYTES / 2);
+  const path = await dialog((socket) => void inPieces(socket, half, half, '\n'));
+  expect(await askApprover(path, question, 5_000, never)).toEqual({ silence: 'too long' });
 });
 
 test('a dialog that goes without a whole line has not answered', async () => {

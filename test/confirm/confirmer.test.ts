@@ -279,6 +279,21 @@ describe('a yes', () => {
     expect(at.nonces.consume(asked.question.nonce, DIGEST)).toBe(true);
   });
 
+  test('is good until the deadline of its question and not at it', async () => {
+    for (const [left, isGood] of [
+      [1, true],
+      [0, false],
+    ] as const) {
+      const at = await place();
+      at.approver.reflex = (asked) => asked.approve();
+      const deadline = at.clock.ms + 60_000;
+      const approval = await at.ask({ deadline });
+      if (approval.kind === 'no') throw new Error('no');
+      at.clock.ms = deadline - left;
+      expect(at.nonces.consume(approval.nonce, DIGEST)).toBe(isGood);
+    }
+  });
+
   test('ends what denials had begun', async () => {
     const at = await place();
     at.restraint.denied(AGENT);

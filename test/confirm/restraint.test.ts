@@ -1,4 +1,14 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -121,11 +131,13 @@ test('what is known of sources is bounded: one more, and the oldest is forgotten
 
 test('which sources rest, and for how long yet, can be told by name', () => {
   const { restraint: mood, clock } = restraint();
-  for (const each of [OTHER, AGENT]) for (let i = 0; i < DENIALS; i++) mood.denied(each);
+  const third = 'mcp-first' as QubeName;
+  for (const each of [AGENT, OTHER, third]) for (let i = 0; i < DENIALS; i++) mood.denied(each);
   mood.denied('calm' as QubeName);
   clock.ms += FIRST_REST_MS - 1;
   expect(mood.resting).toEqual([
     { source: AGENT, ms: 1 },
+    { source: third, ms: 1 },
     { source: OTHER, ms: 1 },
   ]);
   clock.ms += 1;
@@ -151,6 +163,20 @@ test('frozen sources are written by name, for the broker alone', () => {
   expect(readFileSync(join(state, 'frozen'), 'utf8')).toBe('mcp-control\nmcp-other\n');
   expect(statSync(join(state, 'frozen')).mode & 0o777).toBe(0o600);
   expect(held.frozen).toEqual([AGENT, OTHER]);
+});
+
+test('a freeze and a thaw leave no file open', () => {
+  const { state, restraint: held } = restraint();
+  held.freeze(AGENT);
+  held.thaw(AGENT);
+  const open = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  expect(open.filter((path) => path.startsWith(state))).toEqual([]);
 });
 
 test('an approval begins anew', () => {
