@@ -64,6 +64,5 @@ const ask = (socket: Socket, question: Question, timeoutMs: number, signal: Abor
       if (lineLength >= MAX_ANSWER_BYTES) end({ silence: 'too long' });
       else if (newline >= 0) end({ line: Buffer.concat(chunks).toString('utf8', 0, lineLength) });
     });
-    socket.on('end', () => end({ silence: 'no answer' }));
     socket.on('close', () => end({ silence: 'no answer' }));
   });

@@ -5,7 +5,7 @@ import { isQubeName, type QubeName } from '../names.ts';
 
 /** So many denials of one source within the window, and its next questions are not asked. */
 export const DENIALS = 3;
-export const DENIAL_WINDOW_MS = 10 * 60_000;
+const DENIAL_WINDOW_MS = 10 * 60_000;
 /** How long: this, then twice as long each time, up to the last; an approval or a calm day begins anew. */
 export const FIRST_REST_MS = 5 * 60_000;
 export const LAST_REST_MS = 4 * 3_600_000;
