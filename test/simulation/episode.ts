@@ -509,6 +509,8 @@ class Episode {
       const qube = this.#world.qubes.get(dest.name);
       if (qube) {
         deed.rows.set(dest.name, { uuid: qube.uuid, asked });
+        const before = deed.tags.get(qube.uuid);
+        if (before) deed.tagsBefore.set(qube.uuid, before.tags);
         deed.tags.delete(qube.uuid);
       }
     } else if (method === 'admin.vm.tag.List' && typeof dest === 'object' && 'uuid' in dest) {

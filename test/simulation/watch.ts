@@ -38,6 +38,8 @@ export class Deed {
   /** Name -> what it was told of it, and in which step that was asked. */
   readonly rows = new Map<string, { readonly uuid: string; readonly asked: number }>();
   readonly tags = new Map<string, { readonly tags: ReadonlySet<string>; readonly asked: number }>();
+  /** What it was told the time before. */
+  readonly tagsBefore = new Map<string, ReadonlySet<string>>();
   /** Nonces of this deed's questions that were answered yes, and when, with what it knew of its qubes before. */
   readonly approvals = new Map<string, { readonly step: number; readonly bound: string }>();
   /** What it was found to be entitled to already: the wants by number. */
@@ -275,7 +277,12 @@ export class Watch {
     const isTwice = new Set(names).size < names.length;
     if (CREATES.has(want.service) || isTwice) since = Math.max(deed.arrival, this.#lastAnswer(deed));
     const wishes = this.#parts.settings.since(since);
-    if (!wishes.some((each) => isWithinTier(want, qubes, each, deed.ceiling))) {
+    const before = Object.entries(qubes).map(([role, qube]) => {
+      return [role, { ...qube, tags: deed.tagsBefore.get(qube.uuid) ?? qube.tags }] as const;
+    });
+    // Of a qube that is named twice it is decided by the first look, which may be the better one.
+    const looks = isTwice ? [qubes, Object.fromEntries(before)] : [qubes];
+    if (!wishes.some((each) => looks.some((look) => isWithinTier(want, look, each, deed.ceiling)))) {
       this.wrong(`I1: ${about}: not within the tier of ${JSON.stringify(tagsIn(qubes))}`);
     }
     if (this.#isFrozenSince(deed, since)) this.wrong(`I1: ${about}: its source is frozen`);
