@@ -826,7 +826,7 @@ class Episode {
           thaw: 6,
           undo: 5,
           restore: 5,
-          reap: 2,
+          reap: 6,
           status: 2,
           tombstones: 1,
           explain: 3,
