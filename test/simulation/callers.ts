@@ -141,8 +141,10 @@ export class Callers {
       this.#parts.wrong(`call ${deed.number} comes out of the door as ${call.source} ${call.service}`);
     }
     // What came too late counts as none at all, and is not to be compared.
-    if (call.body === null && this.#parts.monotonicMs() - caller.arrival >= SEND_DEADLINE_MS) deed.isTroubled = true;
-    else if (JSON.stringify(call.body?.json) !== JSON.stringify(caller.json))
+    if (call.body === null && this.#parts.monotonicMs() - caller.arrival >= SEND_DEADLINE_MS) {
+      deed.isLate = true;
+      deed.isTroubled = true;
+    } else if (JSON.stringify(call.body?.json) !== JSON.stringify(caller.json))
       this.#parts.wrong(`call ${deed.number} comes out of the door as ${JSON.stringify(call.body)}`);
     const working = [...this.#all].filter(({ state }) => state === 'worked on');
     const ofSource = working.filter((each) => each.deed.source === deed.source).length;

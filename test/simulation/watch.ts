@@ -47,6 +47,8 @@ export class Deed {
   readonly children = new Set<string>();
   /** Something failed that it asked, so what it answers is not to be compared. */
   isTroubled = false;
+  /** Its bytes came so late that what is in them counts for nothing, an envelope included. */
+  isLate = false;
   isAsked = false;
   effects = 0;
 
@@ -437,7 +439,7 @@ export class Watch {
     if (leak !== undefined && !JSON.stringify(deed.request ?? null).includes(leak)) {
       this.wrong(`I6: the reply to call ${deed.number} (${deed.service}) names ${leak}: ${text}`);
     }
-    if (reply.ok && deed.signed === 'bad')
+    if (reply.ok && deed.signed === 'bad' && !deed.isLate)
       this.wrong(`I1: call ${deed.number}, whose envelope must not count, got ${text}`);
     if (reply.ok && this.#isFrozenSince(deed, deed.arrival)) {
       this.wrong(`I1: call ${deed.number} of the frozen ${deed.source} was answered ${text}`);
