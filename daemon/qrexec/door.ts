@@ -185,7 +185,6 @@ class Connection {
   /** `isWhole`: by its caller, and not because the time is over. */
   #bodyEnds(isWhole: boolean): void {
     if (this.#body) return;
-    clearTimeout(this.#deadline);
     if (!this.#header) {
       this.#socket.destroy();
       return;

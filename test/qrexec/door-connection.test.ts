@@ -264,7 +264,7 @@ describe('a caller that hangs up', () => {
     for (let i = 0; i < MAX_CALLS_PER_SOURCE; i++) at.calling(X);
     const waiting = at.calling(X);
     await settle();
-    waiting.destroy();
+    waiting.destroy(new Error('reset by its caller'));
     await settle();
     await answer(OK, MAX_CALLS_PER_SOURCE);
     expect([at.calls.length, at.door.calls()]).toEqual([MAX_CALLS_PER_SOURCE, 0]);
@@ -329,6 +329,7 @@ describe('closing', () => {
     const closing = at.door.close().then(() => {
       isClosed = true;
     });
+    await settle();
     await answer(OK);
     expect(isClosed).toBe(false);
     await answer(OK);
