@@ -38,7 +38,7 @@ const SPANS_MAX = 32;
 const KEY = /^[A-Za-z0-9+/]{43}=$/;
 const count = z.int().check(z.minimum(0), z.maximum(Number.MAX_SAFE_INTEGER));
 const isKey = (text: string): boolean => KEY.test(text) && Buffer.from(text, 'base64').toString('base64') === text;
-const qubeName = z.custom<QubeName>(isQubeName, { error: 'is not the name of a qube' });
+const qubeName = z.custom<QubeName>(isQubeName);
 const pattern = z
   .string()
   .check(z.refine(isPattern, { error: 'is not a name, nor the beginning of one with * after it' }));
@@ -49,7 +49,9 @@ const { localeError } = en();
 const schema = z.strictObject({
   key: z.optional(z.string().check(z.refine(isKey, { error: 'is not 32 bytes in base64' }))),
   unsigned: z.optional(z.literal(true)),
-  sources: z.union([z.literal('any'), z.array(qubeName).check(z.minLength(1), z.maxLength(SOURCES_MAX))]),
+  sources: z.union([z.literal('any'), z.array(qubeName).check(z.minLength(1), z.maxLength(SOURCES_MAX))], {
+    error: `write the names of 1 to ${SOURCES_MAX} qubes as a list, or "any"`,
+  }),
   ceiling: z.enum(TIERS),
   names: z.optional(z.array(pattern).check(z.minLength(1), z.maxLength(PATTERNS_MAX))),
   owned_only: z._default(z.boolean(), false),
