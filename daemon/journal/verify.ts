@@ -1,7 +1,7 @@
 // Whether a journal is what the broker wrote: reads all its files once, at constant memory, and names the first record
 // that is not. What it can show is said in checkpoint.ts and at each rule below.
 import { basename } from 'node:path';
-import { type ChainedRecord, type Fault, GENESIS, type Head, verifyLine } from './chain.ts';
+import { type ChainedRecord, type Fault, GENESIS, type Head, type LineVerdict } from './chain.ts';
 import { CHECKPOINT_EVERY, isSignedBy, readStatement, type VerifyingKey } from './checkpoint.ts';
 import { EARLIER_GENESIS, isEarlier, verifyEarlierLine } from './earlier-log.ts';
 import { type Line, linesOf } from './lines.ts';
@@ -123,13 +123,11 @@ function journalWalk({ keys, anchor, knownBreaks, whole }: VerifyOptions): Walk 
   let signedUpTo: number | null = null;
   let isAccounted = false;
 
-  const inChain = (line: Line): ReturnType<typeof verifyLine> => {
-    if (line.text === null) return { ok: false, fault: 'unparseable', seq: null };
-    if (head === null) return verifyFirstOrNext(line.text, null);
-    const verdict = verifyLine(line.text, head);
-    if (verdict.ok || line.number !== 1 || verdict.fault === 'unparseable' || verdict.fault === 'hash') return verdict;
+  const inChain = (line: Line): LineVerdict => {
+    const verdict = verifyFirstOrNext(line.text, head);
+    if (verdict.ok || head === null || line.number !== 1) return verdict;
     // A break says itself that it does not follow what is left before it; but numbers never go back.
-    const alone = verifyLine(line.text, null);
+    const alone = verifyFirstOrNext(line.text, null);
     return alone.ok && alone.record.type === 'break' && alone.head.seq > head.seq ? alone : verdict;
   };
 

@@ -207,6 +207,19 @@ describe('the checkpoints of the journal', () => {
     await second.journal.close();
   });
 
+  it('are counted on over the end of a broker that was killed between two of them', async () => {
+    const killed = await open();
+    await Promise.all(Array.from({ length: 250 }, (_, i) => killed.journal.append(stop(String(i)))));
+    const left = await readFile(join(log, 'audit.jsonl'));
+    await killed.journal.close();
+    await writeFile(join(log, 'audit.jsonl'), left);
+    await rm(join(state, 'checkpoint.json'));
+    const { journal } = await open();
+    await Promise.all(Array.from({ length: 10 }, (_, i) => journal.append(stop(String(i)))));
+    expect(await checkpoints()).toEqual([256]);
+    await journal.close();
+  });
+
   it('leave the journal in service when the second file cannot be written, with a warning', async () => {
     const { journal } = await open();
     await rm(state, { recursive: true });

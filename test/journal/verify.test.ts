@@ -373,6 +373,25 @@ describe('a journal as somebody may put it together', () => {
     }
   });
 
+  it('is unparseable where a line is no UTF-8, at the beginning and later', async () => {
+    const [one] = chain([stop('1')]) as [string];
+    const bad = Buffer.from([0xff, 0x0a]);
+    for (const [bytes, line] of [
+      [bad, 1],
+      [Buffer.concat([Buffer.from(`${one}\n`), bad]), 2],
+    ] as const) {
+      const { fault } = await verifyJournal([source('audit.jsonl', bytes)], {
+        ...{ keys: [], anchor: null, knownBreaks: new Set<number>(), whole: true },
+      });
+      expect(fault).toMatchObject({ what: 'unparseable', line, seq: null });
+    }
+  });
+
+  it('is not accounted for by another record than the one of a removal', async () => {
+    const lines = chain([segment, { ...stop('x'), last_seq: 5 }], ELSEWHERE);
+    expect((await unsealed(lines)).fault).toMatchObject({ what: 'missing-file' });
+  });
+
   it('lists no more breaks than it can, and is not right for that', async () => {
     const lines = chain(Array.from({ length: MAX_REMARKS + 1 }, () => broken));
     const { ok, breaks, remarks } = await unsealed(lines);
@@ -462,6 +481,8 @@ describe('the log of the implementation before this one', () => {
   it('verifies, and says of which kind it is', async () => {
     const report = await verifyJournal([source('qmcp-audit.log', await text())], options);
     expect(report).toMatchObject({ ok: true, format: 'earlier', records: 12, last: 12 });
+    const whole = await verifyJournal([source('audit.jsonl', await text())], { ...options, whole: true });
+    expect(whole).toMatchObject({ ok: true, format: 'earlier', fault: null });
   });
 
   it.each([
@@ -514,5 +535,6 @@ describe('going through a long journal', () => {
       ok: true,
     });
     expect(told).toEqual([20_000, 40_000]);
+    expect(await verify([{ name: 'audit.jsonl', lines }], { keys: [], anchor: null })).toMatchObject({ ok: true });
   });
 });
