@@ -483,6 +483,9 @@ describe('the log of the implementation before this one', () => {
     expect(report).toMatchObject({ ok: true, format: 'earlier', records: 12, last: 12 });
     const whole = await verifyJournal([source('audit.jsonl', await text())], { ...options, whole: true });
     expect(whole).toMatchObject({ ok: true, format: 'earlier', fault: null });
+    const lines = (await text()).split('\n').slice(0, -1);
+    const halves = [lines.slice(0, 5), lines.slice(5)].map((half) => source('log', half.join('\n')));
+    expect(await verifyJournal(halves, options)).toMatchObject({ ok: true, records: 12, last: 12 });
   });
 
   it.each([

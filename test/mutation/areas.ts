@@ -34,7 +34,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
   qrexec: area('qrexec', 0.9, { patience: 5_000 }),
   confirm: area('confirm', 0.9, { patience: 5_000 }),
   plans: area('plans', 0.9),
-  journal: area('journal', 0.9, { without: ['kill'] }),
+  journal: area('journal', 0.9, { without: ['kill'], patience: 5_000 }),
 };
 
 /** The area of this run, from the environment. */
