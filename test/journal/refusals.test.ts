@@ -70,6 +70,9 @@ test('the count of a source that has to make room for others is written then', (
   expect(written).not.toContainEqual(count('mcp-control', 1));
   meter.note(refusal('mcp-one-more'));
   expect(written).toContainEqual(count('mcp-control', 1));
+  // It is forgotten, so that what is held of sources stays bounded: the next is listed again.
+  meter.note(refusal('mcp-control', 'ladder'));
+  expect(written.at(-1)).toEqual(refusal('mcp-control', 'ladder'));
 });
 
 test('a flood of one source costs another no line', () => {
