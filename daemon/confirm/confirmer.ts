@@ -87,13 +87,17 @@ export const confirm = async (parts: ConfirmerParts, matter: Matter): Promise<Ap
     parts.nonces.void(nonce);
     return NO;
   }
+  const withdrawal = withdrawalOf(parts, matter);
   try {
     const view = await words();
     // I5: of words that a change came between, some may be of before it. What changes from here on voids the question.
     if (parts.fleet.revision(namesOf(ofCall)) !== revision || !mayAsk()) return NO;
-    return await put(parts, matter, { approver, view, key, revision });
+    return await put(parts, matter, { approver, view, key, revision, withdrawn: withdrawal.signal });
   } finally {
+    withdrawal.over();
     approver.leave();
+    // Else whoever asks could keep dialogs starting, or the screen flickering, without end: by its own Cancel or change.
+    if (withdrawal.isTakenBack()) restrain(parts, source, false);
   }
 };
 
@@ -107,13 +111,47 @@ interface Put {
   readonly key: Uint8Array;
   /** Of the qubes, before the words were made. */
   readonly revision: string;
+  readonly withdrawn: AbortSignal;
 }
+
+/** Aborted by what ends a question that nobody has answered, from when its dialog starts up. */
+const withdrawalOf = ({ fleet, stopping, restraint }: ConfirmerParts, { source, ofCall, withdrawn }: Matter) => {
+  const names = namesOf(ofCall);
+  const withdrawal = new AbortController();
+  const withdraw = (): void => withdrawal.abort();
+  let isTakenBack = false;
+  const takeBack = (): void => {
+    isTakenBack ||= !withdrawal.signal.aborted;
+    withdraw();
+  };
+  const unwatch = fleet.watch((name) => {
+    if (name === null) withdraw();
+    else if (names.includes(name)) takeBack();
+  });
+  stopping.addEventListener('abort', withdraw);
+  withdrawn?.addEventListener('abort', takeBack);
+  // A yes to what is refused by now would be a lie in the window.
+  const unfreeze = restraint.onFreeze((frozen) => {
+    if (frozen === source) withdraw();
+  });
+  return {
+    signal: withdrawal.signal,
+    /** Whether the one who asks did it. */
+    isTakenBack: () => isTakenBack,
+    over: (): void => {
+      unwatch();
+      unfreeze();
+      stopping.removeEventListener('abort', withdraw);
+      withdrawn?.removeEventListener('abort', takeBack);
+    },
+  };
+};
 
 /** Puts the question to the one who is there, and takes the answer for what it is worth. */
 const put = async (
   parts: ConfirmerParts,
-  { source, ofCall, digest, deadline, withdrawn }: Matter,
-  { approver, view, key, revision }: Put,
+  { source, ofCall, digest, deadline }: Matter,
+  { approver, view, key, revision, withdrawn }: Put,
 ): Promise<Approval> => {
   const { fleet, journal, nonces } = parts;
   const names = namesOf(ofCall);
@@ -121,23 +159,6 @@ const put = async (
   const nonce = nonces.issue(digest, deadline - asked);
   const kind = kindOf(ofCall);
   const shown = withFreeze(asMet(view, ofCall, parts.acquaintance), source, parts.restraint.takeUnasked(source));
-  const withdrawal = new AbortController();
-  const withdraw = (): void => withdrawal.abort();
-  let isTakenBack = false;
-  const takeBack = (): void => {
-    isTakenBack = true;
-    withdraw();
-  };
-  const unwatch = fleet.watch((name) => {
-    if (name === null) withdraw();
-    else if (names.includes(name)) takeBack();
-  });
-  parts.stopping.addEventListener('abort', withdraw);
-  withdrawn?.addEventListener('abort', takeBack);
-  // A yes to what is refused by now would be a lie in the window.
-  const unfreeze = parts.restraint.onFreeze((frozen) => {
-    if (frozen === source) withdraw();
-  });
 
   const close = (answer: Answer['answer'], reason: string | null, receipt: Answer['receipt'] = null): void => {
     if (answer !== 'approved') nonces.void(nonce);
@@ -150,11 +171,9 @@ const put = async (
     const timeLeft = deadline - parts.monotonicMs();
     const question: Question = { v: 1, nonce, digest, expires_in: Math.round(timeLeft / 100) / 10, view: shown };
     parts.onScreen?.({ ofCall, view: shown, asked, deadline });
-    const heard = await approver.ask(question, timeLeft, withdrawal.signal);
+    const heard = await approver.ask(question, timeLeft, withdrawn);
     if ('silence' in heard) {
       const { silence } = heard;
-      // Else whoever asks could make the screen flicker without end: its own Cancel or change takes the window away.
-      if (silence === 'withdrawn' && isTakenBack) restrain(parts, source, false);
       close(silence === 'timeout' ? 'timeout' : silence === 'withdrawn' ? 'void' : 'unavailable', silence);
       return NO;
     }
@@ -179,10 +198,6 @@ const put = async (
     return NO;
   } finally {
     parts.onScreen?.(null);
-    unwatch();
-    unfreeze();
-    parts.stopping.removeEventListener('abort', withdraw);
-    withdrawn?.removeEventListener('abort', takeBack);
   }
 };
 

@@ -96,6 +96,21 @@ describe('a window that its own asker takes off the screen', () => {
   });
 });
 
+test('a question that its asker voids while it is put into words counts like a denial, so that nobody keeps dialogs starting', async () => {
+  const { broker } = await asking();
+  for (const value of ['red', 'green', 'blue']) {
+    broker.qubesd.faults.inject({ method: 'admin.vm.volume.Info', dest: 'ai-idle', fault: 'hang' });
+    const describing = broker.qubesd.nextCall('admin.vm.volume.Info', 'ai-idle');
+    const reply = broker.call(LIFECYCLE, REMOVE);
+    await describing;
+    await broker.call('qmcp.SetPropertyAIManaged', { name: 'ai-idle', property: 'label', value });
+    broker.qubesd.release();
+    expect(await reply).toEqual(REFUSED);
+  }
+  expect(await broker.call(LIFECYCLE, REMOVE)).toEqual(REFUSED);
+  expect((await broker.lines()).at(-1)).toMatchObject({ service: LIFECYCLE, rule: 'questions-rest' });
+});
+
 describe('who may not reach a qube does not wait for those who work on it, since the wait would say that it is there', () => {
   test.each([
     ['as its target', LIFECYCLE, { name: 'ai-idle', action: 'start' }],

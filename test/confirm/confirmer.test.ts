@@ -493,6 +493,22 @@ describe('an open question is withdrawn', () => {
     },
   );
 
+  test.each(takeBack)(
+    '%s while its words are made, and that counts the same, or its dialogs would start without end',
+    async (_, happen, counts) => {
+      const at = await place();
+      at.restraint.denied(AGENT);
+      at.restraint.denied(AGENT);
+      const words = async (): Promise<View> => {
+        happen(at);
+        return view();
+      };
+      expect(await at.ask({ words })).toEqual(NO);
+      expect(at.restraint.mayAsk(AGENT)).toBe(!counts);
+      expect(at.told).toHaveLength(counts ? 1 : 0);
+    },
+  );
+
   test('not when something is heard of another qube, or another source is frozen', async () => {
     const at = await place();
     const { approval, asked } = await raised(at);
