@@ -106,6 +106,8 @@ export class Walk {
     const ofCall = this.#ofCall(qubes);
     const began = monotonicMs();
     let cause: string | null = null;
+    /** Whether a later start will know of what is left behind. */
+    let isKept = true;
     let seq: number;
     try {
       ({ seq } = await journal.append({ ...ofCall, type: 'intent', digest, nonce }));
@@ -123,11 +125,14 @@ export class Walk {
         order: (covers) => quarantine.order(covers),
         quarantine: async ({ name, uuid }) => {
           // Where it cannot be written down, the intent stays open: the next start looks into it again.
-          if (await quarantine.keep({ name, uuid, at: now() })) return;
+          isKept = await quarantine.keep({ name, uuid, at: now() });
+          if (isKept) return;
           const qube = uuid === null ? null : { role: 'created', name, uuid };
           journal.note({ type: 'step', call: this.#call, step: UNSAVED, qube });
         },
         cameToLight: async (finding, child) => {
+          // A finding would close the intent by which alone the next start knows of it.
+          if (finding === 'half-done' && !isKept) return;
           const { service, action } = ofCall;
           journal.note({ type: 'finding', intent_seq: seq, service, action, finding, qubes: child ? [child] : [] });
           const name = this.wish.claims?.[0];

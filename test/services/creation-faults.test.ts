@@ -1,4 +1,6 @@
 // Every creation, broken at every Admin API call it makes (I8, R4 to R7, R23).
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
 import { DEADLINES } from '../../daemon/qubesadmin/client.ts';
@@ -118,6 +120,31 @@ describe.each(CREATIONS)('$title', (creation) => {
       expect(flaws(broker.world, creation), what).toEqual([]);
       clear(broker);
     }
+    await close(broker);
+  });
+
+  test('is the next start’s to look into when it comes late, stays, and cannot be written down', async () => {
+    const broker = await open(SHORT);
+    const { first } = await wellDone(broker, creation);
+    mkdirSync(join(broker.root, 'state', '.quarantine.new'));
+    broker.qubesd.faults.inject({ skip: first, fault: 'hang' });
+    expect((await run(broker, creation)).reply.ok).toBe(false);
+    broker.qubesd.faults.clear();
+    const refused: Fault = { exception: ['QubesException', 'not today'] };
+    broker.qubesd.faults.inject({ method: 'admin.vm.Remove', times: Number.POSITIVE_INFINITY, fault: refused });
+    const undone = removedAndLookedFor(broker);
+    broker.qubesd.release();
+    await undone;
+    const [left] = born(broker.world);
+    await vi.waitFor(async () =>
+      expect(await broker.lines()).toContainEqual(
+        expect.objectContaining({ step: 'left behind', qube: expect.objectContaining({ name: left?.name }) }),
+      ),
+    );
+    await broker.journal.append({ type: 'operator', verb: 'later', args: {} });
+    expect(await openIn(broker)).toHaveLength(1);
+    broker.qubesd.faults.clear();
+    clear(broker);
     await close(broker);
   });
 
