@@ -73,12 +73,12 @@ export const look = async (
   { admin, tools }: Hands,
   settings: Settings,
 ): Promise<Looked> => {
-  // I6: whether a name is taken is told of such names only as the caller may claim; authority refuses the others below.
+  // I6: whether a name is taken is told of such names only as the caller may claim; authority refuses the others below. Who is
+  // refused anyway is not told by the number of reads either, so none is spared by it.
   const early = (mayClaim(wish, caller) && (await wish.before?.({ admin, tools, settings, caller }))) || null;
   const qubes: Record<string, Qube> = {};
   const named: NamedQube[] = [];
   let isMissing = false;
-  if (early) return { early, qubes, named, isMissing };
   for (const [role, name] of Object.entries(wish.roles)) {
     const qube = await readQube(admin, name);
     // I6: the other roles are looked up all the same, as they are when this one is not managed.

@@ -67,6 +67,21 @@ describe('who is refused whatever they ask', () => {
     },
   );
 
+  test.each(['agent-frozen', 'agent-spent'])(
+    'is %s: does not learn by the cost which names are taken',
+    async (source) => {
+      const broker = await temporaryBroker(refused);
+      const cost = async (name: string): Promise<unknown> => {
+        broker.qubesd.reset();
+        const reply = await broker.call('qmcp.SpawnAIManagedQube', { name, template: 'ai-debian-13' }, source);
+        return [broker.qubesd.calls.map(({ method }) => method), reply];
+      };
+      const free = await cost('ai-free');
+      expect(free).toEqual([expect.arrayContaining(['admin.vm.tag.List']), expect.objectContaining({ ok: false })]);
+      for (const name of ['ai-work', 'ai-full1']) expect(await cost(name)).toEqual(free);
+    },
+  );
+
   test.each(['agent-frozen', 'agent-spent'])('is %s: told like others that qubesd is away', async (source) => {
     const broker = await temporaryBroker({ ...refused, qubesd: false });
     for (const [service, body] of CHANGES)
