@@ -6,7 +6,7 @@
 import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build as esbuild, formatMessages, type Metafile, type Plugin } from 'esbuild';
+import { build as esbuild, formatMessages, type Metafile, type Plugin, transform } from 'esbuild';
 import { manual } from './manual.ts';
 import { skimmed } from './skimmed.ts';
 
@@ -100,12 +100,26 @@ const bundleInto = async (bundle: Bundle): Promise<Metafile> => {
   const { outputFiles, metafile, warnings } = await esbuild({ ...optionsFor(bundle), plugins: [late(parts), skimmed] });
   // For example import.meta in a CommonJS bundle: it builds, and is undefined where it runs.
   if (warnings.length > 0) throw new Error((await formatMessages(warnings, { kind: 'warning' })).join(''));
-  // esbuild writes other letters as escapes, except in the comments that it keeps. With one of them V8 would hold the whole
-  // text at two bytes a letter.
-  const code = (outputFiles[0]?.text ?? '').replace(/[^\0-\x7f]/g, '?');
+  const code = await inAscii(outputFiles[0]?.text ?? '', bundle.outfile);
   await writeIfChanged(bundle.outfile, code.startsWith('#!') ? code : shebang + code, 0o755);
   return whole(metafile, bundle.outfile, parts);
 };
+
+/**
+ * Without letters that V8 would hold the whole text at two bytes a letter for. esbuild writes them as escapes but in the comments
+ * that it keeps, where they do not matter, and in regular expressions and tagged templates, where they do: throws for those.
+ */
+export const inAscii = async (code: string, name: string): Promise<string> => {
+  const withoutComments = await transform(code, { legalComments: 'none', target: common.target });
+  if (OTHER.test(withoutComments.code)) {
+    throw new Error(
+      `${name} has a letter beyond ASCII in a regular expression or tagged template; write it as an escape.`,
+    );
+  }
+  return code.replaceAll(new RegExp(OTHER, 'g'), '?');
+};
+
+const OTHER = /[^\0-\x7f]/;
 
 // By rename, so that a program started meanwhile reads either the old file or the new one, never half of one.
 const writeIfChanged = async (path: string, text: string, mode: number): Promise<void> => {

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { build, bundles, packageOfInput } from '../../packaging/build.ts';
+import { build, bundles, inAscii, packageOfInput } from '../../packaging/build.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { bin } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { bin: Record<string, string> };
@@ -36,6 +36,19 @@ describe('a file that was bundled', () => {
   ])('%s belongs to %s', (input, path) => {
     expect(packageOfInput(input)).toBe(path);
   });
+});
+
+describe('a letter beyond ASCII', () => {
+  it('is taken out of a comment that is kept', async () => {
+    expect(await inAscii('f(1);\n/*! © somebody */\n', 'x')).toBe('f(1);\n/*! ? somebody */\n');
+  });
+
+  it.each(['/[\u2013]/.test(f);', 'String.raw`\u2013`;'])(
+    'ends the build where the program would be another: %s',
+    async (code) => {
+      await expect(inAscii(code, 'x.mjs')).rejects.toThrow(/^x\.mjs has a letter beyond ASCII/);
+    },
+  );
 });
 
 describe('the programs in dist/', () => {
