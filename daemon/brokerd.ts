@@ -157,7 +157,7 @@ const main = async (): Promise<void> => {
   const settling = startSettling({ ...settlingParts, unfinished });
   canSettle((late) => void startSettling({ ...settlingParts, unfinished: late }, false));
   await Promise.race([settling, wait(SETTLING_MS)]);
-  void quarantine.review(admin);
+  void quarantine.review(admin, now());
   collectGarbage();
   const door = openDoor(broker.handle);
   const control = openControl(

@@ -17,7 +17,7 @@ export const status = async (_: object, parts: ControlParts): Promise<Said> => {
   const { tierDefault, policyMode, enforceMode, confirmKey } = settings.current();
   // It is tried once more, so that who has just mended the disk is told so.
   const health = await soon(journal.recover(), journal.health());
-  await soon(quarantine.review(parts.admin), undefined);
+  await soon(quarantine.review(parts.admin, parts.now()), undefined);
   const all = await soon(fleet.snapshot(), null);
   return done({
     pid: parts.pid,

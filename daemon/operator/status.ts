@@ -85,11 +85,11 @@ const textOf = (status: Status, io: Io): string => {
         ? plain('Frozen', 'nobody')
         : told('warn', 'Frozen', frozen.join(', '))
       : told('bad', 'Frozen', status.all_frozen)),
-    ...quarantine.flatMap(({ name }) =>
+    ...quarantine.flatMap(({ name, uuid }) =>
       told(
         'bad',
         'Quarantine',
-        `${name}: a creation left it half-made. To remove it: qvm-remove ${name}. See qmcpctl doctor.`,
+        `${name}: a creation ${uuid === null ? 'may leave' : 'left'} it half-made. To remove it: qvm-remove ${name}. See qmcpctl doctor.`,
       ),
     ),
     ...(quarantine_complaint === null ? [] : told('bad', 'Quarantine', quarantine_complaint)),

@@ -8,7 +8,7 @@ import type { NamedQube } from '../journal/record.ts';
 import type { Digest, QubeName, Uuid } from '../names.ts';
 import { scopedTo } from '../principals/scope.ts';
 import type { Reply } from '../qrexec/door.ts';
-import { adminOver } from '../qubesadmin/admin.ts';
+import { adminOver, type Row } from '../qubesadmin/admin.ts';
 import type { AdminCall } from '../qubesadmin/client.ts';
 import type { Tools } from '../qubesadmin/tool.ts';
 import type { Resolved } from '../services/resolve.ts';
@@ -59,13 +59,15 @@ export const rehearse = async (
   words: 'in words' | 'without words' = 'without words',
 ): Promise<Rehearsed | null> => {
   const rehearsal = new Rehearsal(askedOnce(real), (name) => standInUuid(seed, name));
-  const hands = { admin: adminOver(rehearsal.call, parts.quarantine.holds), tools: REHEARSED_TOOLS };
   const standIns = { of: (uuid: Uuid) => uuid, has: (uuid: Uuid) => [...rehearsal.born.values()].includes(uuid) };
+  // One that a step creates is whole by the next, and has a name that was free, so that nothing left behind has it.
+  const isHeld = (row: Row): boolean => !standIns.has(row.uuid) && parts.quarantine.holds(row);
+  const hands = { admin: adminOver(rehearsal.call, isHeld), tools: REHEARSED_TOOLS };
   const resolved: RehearsedStep[] = [];
   const bound: unknown[] = [];
   // A reading step sees the whole fleet as it would be; it stays so until the next change.
   let fleet: FleetView | null = null;
-  const viewed = adminOver(rehearsal.call, parts.quarantine.keeps);
+  const viewed = adminOver(rehearsal.call, (row) => isHeld(row) && parts.quarantine.keeps(row));
 
   for (const [index, stage] of stages.entries()) {
     if (stage.kind === 'read') {

@@ -33,6 +33,8 @@ export interface Order {
 }
 
 const FILE = 'quarantine';
+/** Longer than an answer is waited for that is late (qubesadmin/client.ts). */
+export const MAY_COME_MS = 30 * 60_000;
 /** More than ever were left behind on one machine. What is beyond it is held until the next start looks into it again. */
 const MAX_SAVED = 128;
 
@@ -138,14 +140,17 @@ export class Quarantine {
     return true;
   }
 
-  /** Forgets those that are gone, and learns which those are of whom only the name is known. Nothing changes for want of an answer. */
-  async review(admin: Pick<Admin, 'row' | 'rowOf'>): Promise<void> {
+  /**
+   * Forgets those that are gone, and learns which those are of whom only the name is known. Nothing changes for want of an answer.
+   * `now`: milliseconds since 1970.
+   */
+  async review(admin: Pick<Admin, 'row' | 'rowOf'>, now: number): Promise<void> {
     for (const qube of this.qubes) {
       const row = await (qube.uuid === null ? admin.row(qube.name) : admin.rowOf(qube.uuid)).catch(awayOr);
       // It may have been forgotten meanwhile.
       if (row === undefined || !this.#held.has(keyOf(qube))) continue;
-      if (row === null) await this.#drop([keyOf(qube)]);
-      else if (qube.uuid === null) await this.keep({ ...qube, uuid: row.uuid });
+      if (row === null && !mayStillCome(qube, now)) await this.#drop([keyOf(qube)]);
+      if (row !== null && qube.uuid === null) await this.keep({ ...qube, uuid: row.uuid });
     }
     if (this.#isFailing) await this.#save();
   }
@@ -187,6 +192,10 @@ export class Quarantine {
 
 /** No name of a qube is as long as a uuid. */
 const keyOf = ({ uuid, name }: Quarantined): string => uuid ?? name;
+
+/** An order that nobody saw the outcome of. qubesd goes on with it, also when the broker has ended meanwhile. Clocks are set back, too. */
+const mayStillCome = ({ uuid, at }: Quarantined, now: number): boolean =>
+  uuid === null && Math.abs(now - at) < MAY_COME_MS;
 
 /** undefined where qubesd does not say. */
 const awayOr = (error: unknown): undefined => {

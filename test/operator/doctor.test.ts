@@ -559,6 +559,19 @@ const SPOILINGS: readonly Spoiling[] = [
     ...(['warning', /left ai-two half-made \(2026-01-31 12:00 UTC\)/, /qvm-remove ai-two/] as const),
   ],
   [
+    'a qube that may yet come of a creation',
+    async ({ daemon }) => {
+      await daemon.end();
+      writeFileSync(join(daemon.state, 'quarantine'), `- ai-soon ${new Date().toISOString()}\n`);
+      await daemon.start(['--policy', join(daemon.root, 'policy.d')]);
+    },
+    ...([
+      'warning',
+      /given up on while it created ai-soon, and may have made it or do so yet/,
+      /qvm-remove ai-soon/,
+    ] as const),
+  ],
+  [
     'the run directory altogether',
     ({ daemon }) => renameSync(daemon.run, `${daemon.run}.away`),
     ...(['error', /run is missing/, /systemd-tmpfiles/] as const),

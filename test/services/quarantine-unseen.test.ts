@@ -145,6 +145,20 @@ test('its bytes count against the pool as before', async () => {
   expect(await held.call('qmcp.GetPoolStats', {})).toEqual(await before.call('qmcp.GetPoolStats', {}));
 });
 
+test('a plan may create and use a qube whose name was left behind without one, as single calls may', async () => {
+  const [held] = await both();
+  await held.quarantine.keep({ name: 'ai-new' as never, uuid: null, at: 0 });
+  const calls = [
+    { service: 'qmcp.SpawnAIManagedQube', request: { name: 'ai-new', template: 'ai-debian' } },
+    { service: 'qmcp.LifecycleAIManaged', request: { name: 'ai-new', action: 'start' } },
+    { service: 'qmcp.ListAIManagedQubes' },
+  ];
+  const plan = (await held.call('qmcp.Prepare', { calls })) as { ok: boolean; nonce?: string };
+  expect(plan.ok).toBe(true);
+  expect(await held.call('qmcp.Commit', {}, 'mcp-control', plan.nonce)).toMatchObject({ ok: true });
+  expect(held.world.qube('ai-new').state).toBe('Running');
+});
+
 test('the journal tells the operator why, and a released qube is one like any other', async () => {
   const [held] = await both();
   const start = { name: NAME, action: 'start' };

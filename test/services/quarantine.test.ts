@@ -7,10 +7,11 @@ import { ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
 import type { Row } from '../../daemon/qubesadmin/admin.ts';
 import { AdminError } from '../../daemon/qubesadmin/wire.ts';
 import { anotherThan, namedAs } from '../../daemon/services/birth.ts';
-import { Quarantine, type Quarantined } from '../../daemon/services/quarantine.ts';
+import { MAY_COME_MS, Quarantine, type Quarantined } from '../../daemon/services/quarantine.ts';
 import { quarantineFiles } from './quarantine-files.ts';
 
 const AT = Date.UTC(2026, 0, 31, 12);
+const LATER = AT + MAY_COME_MS;
 const row = (name: string, digit: number, klass = 'AppVM'): Row => ({
   name: name as QubeName,
   uuid: `00000000-0000-4000-8000-00000000000${digit}` as Uuid,
@@ -70,7 +71,7 @@ test('where only the name is known whatever has it is held, until qubesd says wh
     true,
     false,
   ]);
-  await again.review(adminOf([NEW]));
+  await again.review(adminOf([NEW]), LATER);
   expect(again.qubes).toEqual([left(NEW)]);
   expect(new Quarantine(files).qubes).toEqual([left(NEW)]);
 });
@@ -79,11 +80,23 @@ test('what is gone is forgotten when qubesd says so, and not when it cannot be a
   const files = quarantineFiles();
   const quarantine = new Quarantine(files);
   for (const qube of [left(NEW), left(OTHER), unseen(DISP)]) await quarantine.keep(qube);
-  await quarantine.review(adminOf('away'));
+  await quarantine.review(adminOf('away'), LATER);
   expect(quarantine.qubes).toHaveLength(3);
-  await quarantine.review(adminOf([OTHER]));
+  await quarantine.review(adminOf([OTHER]), LATER);
   expect(quarantine.qubes).toEqual([left(OTHER)]);
   expect(new Quarantine(files).qubes).toEqual([left(OTHER)]);
+});
+
+test('a name without a qube is kept for as long as one may yet come of the order, over restarts too', async () => {
+  const files = quarantineFiles();
+  const quarantine = new Quarantine(files);
+  await quarantine.keep(unseen(NEW));
+  await quarantine.review(adminOf([]), LATER - 1);
+  const again = new Quarantine(files);
+  await again.review(adminOf([]), LATER - 1);
+  expect([quarantine.keeps(NEW), again.keeps(NEW)]).toEqual([true, true]);
+  await again.review(adminOf([]), LATER);
+  expect([again.keeps(NEW), new Quarantine(files).keeps(NEW)]).toEqual([false, false]);
 });
 
 test('a release lasts, and does not happen where it cannot be made to', async () => {
@@ -108,7 +121,7 @@ test('what cannot be written is held all the same, complained of once, and writt
   expect(complaints).toEqual([expect.stringMatching(/^\/state\/quarantine cannot be written \(the disk is full\)\./)]);
   expect(quarantine.unsaved).toMatch(/cannot be written/);
   files.fault = null;
-  await quarantine.review(adminOf([NEW, OTHER]));
+  await quarantine.review(adminOf([NEW, OTHER]), LATER);
   expect(quarantine.unsaved).toBeNull();
   expect(new Quarantine(files).qubes).toEqual([left(NEW), left(OTHER)]);
 });

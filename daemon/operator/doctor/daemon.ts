@@ -9,6 +9,10 @@ const quarantineText = (name: string, since: string): string =>
   `to agents it does not exist. To keep it instead, set its network, then its tier: qvm-prefs ${name} netvm NETVM, and ` +
   `qmcpctl tier set ${name} TIER.`;
 
+const unseenText = (name: string): string =>
+  `qubesd was given up on while it created ${name}, and may have made it or do so yet: to agents it does not exist. Where ` +
+  'there is none half an hour later, this ends by itself. Where there is one:';
+
 export const daemonCheck: Check = async ({ status, version, state, log }) => {
   try {
     const running = await version();
@@ -30,7 +34,9 @@ export const daemonCheck: Check = async ({ status, version, state, log }) => {
     if (quarantine_complaint !== null) {
       found.push(error(quarantine_complaint, `sudo ls -l ${state}/quarantine; ${RESTART}`));
     }
-    for (const { name, since } of quarantine) found.push(warning(quarantineText(name, since), `qvm-remove ${name}`));
+    for (const { name, uuid, since } of quarantine) {
+      found.push(warning(uuid === null ? unseenText(name) : quarantineText(name, since), `qvm-remove ${name}`));
+    }
     if (all_frozen !== null) found.push(error(all_frozen, `sudoedit ${state}/frozen; ${RESTART}`));
     if (!dialog.listens) {
       found.push(
