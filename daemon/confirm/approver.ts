@@ -16,6 +16,8 @@ export interface Approver {
    * the connection closes and the window goes away. Never rejects.
    */
   ask(question: Question, timeoutMs: number, signal: AbortSignal): Promise<Heard>;
+  /** False once it has closed its side. */
+  isThere(): boolean;
   /** Without a question. */
   leave(): void;
 }
@@ -32,6 +34,7 @@ export const reachApprover = (path: string): Promise<Approver | null> =>
     socket.on('connect', () =>
       resolve({
         ask: (question, timeoutMs, signal) => ask(socket, question, timeoutMs, signal),
+        isThere: () => socket.readable,
         leave: () => socket.destroy(),
       }),
     );

@@ -80,7 +80,8 @@ export const confirm = async (parts: ConfirmerParts, matter: Matter): Promise<Ap
     !parts.restraint.isFrozen(source);
   // Without a key, without the event stream or without time there is no question to ask, nor for who is frozen.
   if (!key || revision === null || !mayAsk()) return NO;
-  const approver = await (parts.reach ?? reachApprover)(parts.socket);
+  const reach = () => (parts.reach ?? reachApprover)(parts.socket);
+  let approver = await reach();
   if (!approver) {
     const nonce = parts.nonces.issue(digest, 0);
     parts.journal.note({ ...ofCall, type: 'answer', nonce, ...NOBODY_THERE });
@@ -90,6 +91,8 @@ export const confirm = async (parts: ConfirmerParts, matter: Matter): Promise<Ap
   const withdrawal = withdrawalOf(parts, matter);
   try {
     const view = await words();
+    // A dialog waits for its question for some seconds only, and words that look at every qube of a large machine take longer.
+    if (!approver.isThere()) approver = (await reach()) ?? approver;
     // I5: of words that a change came between, some may be of before it. What changes from here on voids the question.
     if (parts.fleet.revision(namesOf(ofCall)) !== revision || !mayAsk()) return NO;
     return await put(parts, matter, { approver, view, key, revision, withdrawn: withdrawal.signal });

@@ -26,6 +26,7 @@ export class Approver {
   open = 0;
   mostOpen = 0;
   #server: Server | null = null;
+  readonly #here = new Set<Socket>();
   readonly #unclaimed: Asked[] = [];
   readonly #awaiting: ((asked: Asked) => void)[] = [];
   readonly #deserters: (() => void)[] = [];
@@ -43,6 +44,11 @@ export class Approver {
 
   close(): void {
     this.#server?.close();
+  }
+
+  /** Closes the connection of whoever is there, without an answer. */
+  hangUp(): void {
+    for (const socket of this.#here) socket.destroy();
   }
 
   /** The next question that nobody took yet. */
@@ -70,10 +76,12 @@ export class Approver {
   #accept(socket: Socket): void {
     let text = '';
     this.open += 1;
+    this.#here.add(socket);
     this.mostOpen = Math.max(this.mostOpen, this.open);
     const gone = new Promise<void>((resolve) => {
       socket.on('close', () => {
         this.open -= 1;
+        this.#here.delete(socket);
         resolve();
         if (text !== '') return;
         this.#deserted += 1;

@@ -4,9 +4,9 @@ import { getEventListeners } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Acquaintance } from '../../daemon/confirm/acquaintance.ts';
-import type { Approver as ApproverThere } from '../../daemon/confirm/approver.ts';
+import { type Approver as ApproverThere, reachApprover } from '../../daemon/confirm/approver.ts';
 import { type ConfirmerParts, confirm, type Matter, MIN_QUESTION_MS } from '../../daemon/confirm/confirmer.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
 import type { View } from '../../daemon/confirm/question.ts';
@@ -193,10 +193,30 @@ describe('a question', () => {
         waited.push(expires_in, timeoutMs);
         return { silence: 'timeout' };
       },
+      isThere: () => true,
       leave: () => {},
     });
     expect(await at.ask({}, { reach })).toEqual(NO);
     expect(waited).toEqual([30, 30_000]);
+  });
+
+  test('goes to a second dialog where the first has gone before there were words', async () => {
+    const at = await place();
+    const reached: ApproverThere[] = [];
+    const reach = async (path: string): Promise<ApproverThere | null> => {
+      const approver = await reachApprover(path);
+      if (approver) reached.push(approver);
+      return approver;
+    };
+    const words = async (): Promise<View> => {
+      await vi.waitFor(() => expect(at.approver.open).toBe(1));
+      at.approver.hangUp();
+      await vi.waitFor(() => expect(reached[0]?.isThere()).toBe(false));
+      return view();
+    };
+    at.approver.reflex = (asked) => asked.approve();
+    expect(await at.ask({ words }, { reach })).toMatchObject({ kind: 'approved' });
+    expect([reached.length, at.approver.questions.length]).toEqual([2, 1]);
   });
 
   test('leaves nothing behind that watches', async () => {

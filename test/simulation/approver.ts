@@ -63,7 +63,11 @@ export class SimulatedApprover {
     const reaction = this.#parts.chance.weighted(REACTIONS);
     const isThere = await this.#parts.wait('reach the dialog', () => reaction !== 'no dialog');
     return isThere
-      ? { ask: (question, timeoutMs, signal) => this.#ask(reaction, question, timeoutMs, signal), leave: () => {} }
+      ? {
+          ask: (question, timeoutMs, signal) => this.#ask(reaction, question, timeoutMs, signal),
+          isThere: () => true,
+          leave: () => {},
+        }
       : null;
   };
 
