@@ -392,6 +392,7 @@ class Episode {
     this.#isStarting = false;
     this.#isStopping = false;
     this.#callers.forget();
+    this.#signers?.forget();
     this.#plans = [];
     for (const source of this.#frozenChanged.keys()) this.#frozenChanged.set(source, this.#step);
     this.#clock.forget();

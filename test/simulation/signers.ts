@@ -2,6 +2,7 @@
 import { type KeyObject, sign } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { SERVICES } from '../../daemon/services/registry.ts';
 import { keyOf } from './approver.ts';
 import type { SimulatedCall } from './calls.ts';
 import type { Chance } from './chance.ts';
@@ -54,6 +55,9 @@ export interface SignedCall {
   readonly isGood: boolean;
 }
 
+/** A read is answered also while the disk fails, and then a crash forgets that it was (`daemon/principals/principals.ts`). */
+const isRead = ({ call }: SignedCall): boolean => SERVICES.get(call.service)?.kind === 'read';
+
 export class Signers {
   readonly #chance: Chance;
   readonly #now: () => number;
@@ -69,6 +73,11 @@ export class Signers {
   wasAnswered(signed: SignedCall): void {
     if (signed.isGood) this.#used.push(signed);
     if (this.#used.length > 8) this.#used.shift();
+  }
+
+  /** The broker crashed or ended. */
+  forget(): void {
+    this.#used.splice(0, this.#used.length, ...this.#used.filter((signed) => !isRead(signed)));
   }
 
   /** The call as one of the signers makes it; null where none signs for its source, or its body is no text. */
