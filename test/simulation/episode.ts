@@ -162,6 +162,7 @@ class Episode {
     this.#watch = new Watch({
       ...{ world: this.#world, record: this.#record, settings: this.#settings, now },
       ...{ frozen: this.#frozen, frozenChanged: this.#frozenChanged, step: () => this.#step },
+      hasSettled: () => this.#life?.hasSettled() ?? false,
     });
     this.#callers = new Callers({
       monotonicMs: this.#clock.monotonicMs,

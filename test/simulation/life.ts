@@ -61,6 +61,8 @@ export interface Life {
   readonly fleet: FleetView;
   readonly journal: Journal;
   readonly undo: UndoStore;
+  /** Whether it has read, and settled, what earlier lives wrote down: it starts without where the disk fails. */
+  readonly hasSettled: () => boolean;
   readonly restraint: Restraint;
   readonly operate: ReturnType<typeof controlOver>;
   /** Resolves when all is written down. */
@@ -114,7 +116,11 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
         isFirst,
       ),
     );
-  settleLate = (late) => void settle(late, false);
+  let hasSettled = journal.health().ok;
+  settleLate = (late) =>
+    void settle(late, false).then(() => {
+      hasSettled = true;
+    });
   await settle(unfinished, true);
   const atRest = startReaper({
     ...{ admin, fleet, settings, journal, alone: broker.housekeeping, stopping: stopping.signal, now, monotonicMs },
@@ -155,7 +161,7 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
     },
   } satisfies ControlParts);
   return {
-    ...{ broker, door, handle, fleet, journal, undo, restraint, operate },
+    ...{ broker, door, handle, fleet, journal, undo, restraint, operate, hasSettled: () => hasSettled },
     stop: async () => {
       stopping.abort();
       await Promise.all([door.close(), atRest()]);
