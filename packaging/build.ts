@@ -4,7 +4,7 @@
  */
 
 import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build as esbuild, formatMessages, type Metafile, type Plugin, transform } from 'esbuild';
 import { manual } from './manual.ts';
@@ -56,7 +56,8 @@ const late = (accounts: Metafile[]): Plugin => ({
     onResolve({ filter: new RegExp(`^${LATE}$`) }, async ({ kind, resolveDir, namespace, pluginData }) => {
       if (pluginData === LATE) return undefined;
       const { path } = await resolve(LATE, { kind, resolveDir, namespace, pluginData: LATE });
-      return { path, namespace: LATE };
+      // It stands in the bundle, which must not tell where it was built.
+      return { path: relative(root, path), namespace: LATE };
     });
     onLoad({ filter: /./, namespace: LATE }, async ({ path }) => {
       const { outputFiles, metafile } = await esbuild({
