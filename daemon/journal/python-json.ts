@@ -145,11 +145,12 @@ function pythonInt(token: string): string {
 }
 
 /**
- * repr() of a Python float. Both languages write the shortest digits that read back as the same number, so only the layout
- * differs: Python writes an exponent of at least two digits below 1e-4 and from 1e16 on, and `.0` where there is no point.
+ * repr() of a Python float, which is not NaN. Both languages write the shortest digits that read back as the same number,
+ * so only the layout differs: Python writes an exponent of at least two digits below 1e-4 and from 1e16 on, and `.0` where
+ * there is no point.
  */
 export function pythonFloat(value: number): string {
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity';
+  if (!Number.isFinite(value)) return value > 0 ? 'Infinity' : '-Infinity';
   const sign = value < 0 || Object.is(value, -0) ? '-' : '';
   const [mantissa, power] = Math.abs(value).toExponential().split('e') as [string, string];
   const digits = mantissa.replace('.', '');
@@ -170,11 +171,11 @@ const quote = (value: string): string =>
 
 function compareCodePoints(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
-  for (let at = 0; at < length; ) {
+  // The second halves of two equal pairs are equal too.
+  for (let at = 0; at < length; at += 1) {
     const left = a.codePointAt(at) as number;
     const right = b.codePointAt(at) as number;
     if (left !== right) return left - right;
-    at += left > 0xffff ? 2 : 1;
   }
   return a.length - b.length;
 }

@@ -39,9 +39,9 @@ export function oldFiles(names: readonly string[]): OldFile[] {
       ? []
       : [{ name, first: Number(match[1]), last: Number(match[2]), compressed: match[3] !== undefined }];
   });
-  const plain = new Set(files.filter(({ compressed }) => !compressed).map(({ name }) => name));
+  const there = new Set(names);
   return files
-    .filter(({ name, compressed }) => !compressed || !plain.has(name.slice(0, -'.gz'.length)))
+    .filter(({ name, compressed }) => !compressed || !there.has(name.slice(0, -'.gz'.length)))
     .sort((a, b) => a.first - b.first || a.last - b.last);
 }
 

@@ -40,6 +40,7 @@ describe('JSON as Python has it', () => {
     ['"~\u0080\ud800"', '"~\\u0080\\ud800"'],
     // By code point, and a name before those that begin with it; JavaScript would sort the surrogates first.
     ['{"\ud83d\ude00":1,"\ufb33":2}', '{"\\ufb33":2,"\\ud83d\\ude00":1}'],
+    ['{"\uffffb":1,"\uffffa":2}', '{"\\uffffa":2,"\\uffffb":1}'],
     ['{"ab":1,"a":2,"b":3,"":4}', '{"":4,"a":2,"ab":1,"b":3}'],
     [
       '{"\ud83d\ude00b":1,"\ud83d\ude00a":2,"\ud83d\ude00":3}',
