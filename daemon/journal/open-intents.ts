@@ -76,7 +76,7 @@ const leavesUnknown = (intent: UnfinishedIntent | undefined): boolean =>
   intent?.steps.some(({ step, qube }) => step === UNSAVED || (step === LEFT && qube === null)) ?? false;
 
 /** With so many disposables known, it is not told any more which was made by which order. */
-const MAX_KNOWN = 512;
+export const MAX_KNOWN = 512;
 
 /**
  * The numbers of calls begin again at each start, so an intent is closed by an outcome of its call within the same start,

@@ -63,6 +63,12 @@ describe('a line of the chain', () => {
     expect(parseLine(text.replace('"reason":"x"', '"reason":"x","reason":"x"'))).toBeNull();
   });
 
+  it('is unparseable where it is nested so deeply that the stack does not reach', () => {
+    const { text } = lineAfter(stop('x'), GENESIS);
+    const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+    expect(parseLine(text.replace('"reason":"x"', `"reason":${deep}`))).toBeNull();
+  });
+
   it.each([
     ['v', [1, 3, '2', null]],
     ['seq', [0, -1, 1.5, '1', 2 ** 53, null]],

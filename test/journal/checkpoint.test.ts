@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
 import {
@@ -23,6 +24,12 @@ describe('a checkpoint', () => {
     expect(readStatement(signed)).toEqual(HEAD);
     expect(isSignedBy(signed, [key(SEED)])).toBe(true);
     expect(isSignedBy(signed, [key(Buffer.alloc(32, 8)), key(SEED)])).toBe(true);
+  });
+
+  it('names its key by the first 16 digits of the hash of its public half', () => {
+    const hash = createHash('sha256').update(publicKeyOf(SEED)).digest('hex');
+    expect(sign().key).toBe(hash.slice(0, 16));
+    expect(key(SEED).keyId).toBe(hash.slice(0, 16));
   });
 
   it('is plain Ed25519 over its domain and statement, as another implementation sees it', () => {

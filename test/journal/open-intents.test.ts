@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MAX_CARRIED, MAX_STEPS, openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
+import { MAX_CARRIED, MAX_KNOWN, MAX_STEPS, openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
 
 const INTENT = {
   type: 'intent',
@@ -91,9 +91,11 @@ describe('an intent as read back', () => {
   test('is there also from the first record of a file, however odd', () => {
     const intent = { ...INTENT, ...ODD, type: 'x' };
     const odd = { seq: 9, ts: 5, current: 'x', intent, steps: 'x' };
-    expect(following({ type: 'segment', open: [odd] }).list()).toEqual([
-      { ...INTENT, ...ANY, seq: 9, ts: '?', steps: [] },
-    ]);
+    for (const type of ['x', '', 5]) {
+      expect(following({ type: 'segment', open: [{ ...odd, intent: { ...intent, type } }] }).list()).toEqual([
+        { ...INTENT, ...ANY, seq: 9, ts: '?', steps: [] },
+      ]);
+    }
     expect(following({ type: 'break', open: [{ ...odd, steps: [{}] }] }).list()).toMatchObject([
       { seq: 9, steps: [{ step: '?', qube: null, known: null }] },
     ]);
@@ -188,6 +190,11 @@ describe('an outcome', () => {
     expect(following(INTENT, step('left behind', CHILD), { type: 'outcome', call: 3 }).list()).toEqual([]);
   });
 
+  test('closes nothing more where a finding closed its intent before', () => {
+    const open = following(INTENT, { type: 'finding', intent_seq: 1 }, { type: 'outcome', call: 3 });
+    expect(open.list()).toEqual([]);
+  });
+
   test('leaves an intent open that may have left what nobody can name, until a finding closes it', () => {
     const records = [INTENT, step('left behind'), { type: 'outcome', call: 3 }];
     expect(following(...records).list()).toMatchObject([{ seq: 1 }]);
@@ -222,15 +229,12 @@ describe('a creation whose outcome is written stays open', () => {
     ];
     const open = following(INTENT, step('create', null, { known: ['a'] }), step('left behind'), outcome, ...later);
     expect(open.list()[0]?.steps[0]?.known).toEqual(['a', 'b']);
-    const many = Array.from({ length: 520 }, (_, index) => ({ ...later[1], qube: { ...CHILD, uuid: `u${index}` } }));
-    const endless = following(
-      INTENT,
-      step('create', null, { known: ['a'] }),
-      step('left behind'),
-      outcome,
-      ...later,
-      ...many,
-    );
-    expect(endless.list()[0]?.steps[0]?.known).toBeNull();
+    // Up to so many: with one more it is not told any more.
+    for (const uuid of Array.from({ length: MAX_KNOWN - 2 }, (_, index) => `u${index}`)) {
+      open.see({ seq: 9, ts: 't', ...later[1], qube: { ...CHILD, uuid } } as Seen);
+    }
+    expect(open.list()[0]?.steps[0]?.known).toHaveLength(MAX_KNOWN);
+    open.see({ seq: 9, ts: 't', ...later[1] } as Seen);
+    expect(open.list()[0]?.steps[0]?.known).toBeNull();
   });
 });

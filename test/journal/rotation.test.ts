@@ -1,9 +1,25 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { compressOldFiles, oldFileName, oldFiles, oldNames } from '../../daemon/journal/rotation.ts';
+import { openPaths } from './open-paths.ts';
+
+/** What was asked of the disk, in order. */
+const asked = vi.hoisted((): string[] => []);
+
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>();
+  const open = async (path: string, flags: string | number) => {
+    const handle = await real.open(path, flags);
+    const sync = handle.sync.bind(handle);
+    return Object.assign(handle, { sync: () => asked.push(`sync ${basename(path)}`) && sync() });
+  };
+  const rename = (from: string, to: string) => asked.push(`rename ${basename(from)}`) && real.rename(from, to);
+  const unlink = (path: string) => asked.push(`unlink ${basename(path)}`) && real.unlink(path);
+  return { ...real, open, rename, unlink };
+});
 
 describe('the name of an old file', () => {
   it('says which records it holds, in an order that a listing has too', () => {
@@ -69,6 +85,16 @@ describe('compressing the old files', () => {
     expect(gunzipSync(await readFile(join(dir, `${oldFileName(1, 2)}.gz`))).toString()).toBe('one\n');
     expect((await stat(join(dir, `${oldFileName(1, 2)}.gz`))).mode & 0o777).toBe(0o600);
     expect(await readFile(join(dir, `${oldFileName(3, 4)}.gz`), 'utf8')).toBe('compressed before');
+    expect(openPaths().filter((path) => path.startsWith(dir))).toEqual([]);
+  });
+
+  it('has the copy and its name on the disk before the plain one goes', async () => {
+    const name = oldFileName(1, 2);
+    await writeFile(join(dir, name), 'one\n');
+    asked.length = 0;
+    await compressOldFiles(dir);
+    const copy = `${name}.gz.new`;
+    expect(asked).toEqual([`sync ${copy}`, `rename ${copy}`, `sync ${basename(dir)}`, `unlink ${name}`]);
   });
 
   it('begins anew where a crash left half a copy, or the copy and the plain one', async () => {

@@ -1,10 +1,12 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import nacl from 'tweetnacl';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { keyId, publicKeyOf, signerOf } from '../../daemon/journal/checkpoint.ts';
+import { isSignedBy, keyId, publicKeyOf, readPublicKey, signerOf } from '../../daemon/journal/checkpoint.ts';
 import { anchorIn, CHECKPOINT_FILE, openSeal, PUBLIC_KEY_FILE } from '../../daemon/journal/seal.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
+import { openPaths } from './open-paths.ts';
 
 const SEED = Buffer.alloc(32, 7);
 const publicText = () => `${publicKeyOf(SEED).toString('base64')}\n`;
@@ -35,6 +37,7 @@ describe('the key of a journal', () => {
     expect((await openSeal(state, log)).signer.keyId).toBe(first.signer.keyId);
     expect((await readdir(state)).sort()).toEqual(['journal.key', 'journal.pub']);
     expect(await readdir(log)).toEqual(['journal.pub']);
+    expect(openPaths().filter((path) => path.startsWith(base))).toEqual([]);
   });
 
   it('is that in the file, and its public half stands in both places for everybody, whatever stood there', async () => {
@@ -133,6 +136,14 @@ describe('what a checkpoint file says', () => {
     ['a signature of another key', () => JSON.stringify(signerOf(Buffer.alloc(32, 8)).signHead(HEAD, 0))],
   ])('is bad with %s', (_, content) => {
     expect(anchorIn(content(), publicText())).toEqual({ kind: 'bad' });
+  });
+
+  it('is bad where the key signed what is no head', () => {
+    const { secretKey } = nacl.sign.keyPair.fromSeed(SEED);
+    const signature = nacl.sign.detached(Buffer.from('qmcp-journal-v1\0{}'), secretKey);
+    const signed = { ...sign(), statement: '{}', signature: Buffer.from(signature).toString('base64') };
+    expect(isSignedBy(signed, [readPublicKey(publicText()) ?? expect.fail()])).toBe(true);
+    expect(anchorIn(JSON.stringify(signed), publicText())).toEqual({ kind: 'bad' });
   });
 
   it('is bad to who has no key', () => {

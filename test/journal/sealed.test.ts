@@ -398,6 +398,18 @@ describe('the rotation of the journal', () => {
     expect(await names()).toEqual(['audit-000000000001-000000000004.jsonl.gz', 'audit.jsonl']);
   });
 
+  it('begins a new file after 30 days where nobody says otherwise', async () => {
+    const { journal } = await open();
+    await journal.append(stop('1'));
+    time += 30 * 24 * 3600 * 1000 - 1;
+    await journal.append(stop('2'));
+    expect(await names()).toEqual(['audit.jsonl']);
+    time += 1;
+    await journal.append(stop('3'));
+    await journal.close();
+    expect(await names()).toHaveLength(2);
+  });
+
   it('begins a new file when the old one is old enough, its age before a restart counted', async () => {
     const first = await open({ ...ROTATION, ageMs: 1000 });
     await first.journal.append(stop('1'));

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { appendFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { fileSource, journalIn, type Source } from '../../daemon/journal/sources.ts';
+import { openPaths } from './open-paths.ts';
 
 /** What somebody else does to the directory right after each look at it. */
 const meanwhile = vi.hoisted(() => ({ looks: 0, act: async (_looks: number): Promise<void> => {} }));
@@ -31,6 +32,7 @@ beforeEach(async () => {
 
 const FIRST = 'audit-000000000001-000000000004.jsonl';
 const SECOND = 'audit-000000000005-000000000009.jsonl';
+const THIRD = 'audit-000000000010-000000000012.jsonl';
 const put = (name: string, text: string) =>
   writeFile(join(dir, name), name.endsWith('.gz') ? gzipSync(Buffer.from(text)) : text);
 const read = async (source: Source | undefined) => {
@@ -72,6 +74,9 @@ describe('the files of a journal', () => {
     await expect(fileSource(join(dir, 'x'.repeat(300)))).rejects.toThrow('ENAMETOOLONG');
     await put('file', '');
     await expect(journalIn(join(dir, 'file'))).rejects.toThrow('ENOTDIR');
+    // A link to itself is there and cannot be opened.
+    await symlink('audit.jsonl', join(dir, 'audit.jsonl'));
+    await expect(journalIn(dir)).rejects.toThrow('ELOOP');
   });
 
   it('are one moment of it: where a new file is begun between two looks, the directory is looked at again', async () => {
@@ -107,9 +112,9 @@ describe('the files of a journal', () => {
       await put(`audit-${String(seq).padStart(12, '0')}-${String(seq).padStart(12, '0')}.jsonl`, '');
     };
     const sources = await journalIn(dir);
-    expect((await openPaths()).filter((path) => path === join(dir, 'audit.jsonl'))).toHaveLength(1);
+    expect(openPaths().filter((path) => path === join(dir, 'audit.jsonl'))).toHaveLength(1);
     await Promise.all(sources.map((source) => source.close()));
-    expect(await openPaths()).not.toContain(join(dir, 'audit.jsonl'));
+    expect(openPaths()).not.toContain(join(dir, 'audit.jsonl'));
   });
 
   it('stay what they were while the broker begins a new one and compresses the old', async () => {
@@ -126,10 +131,12 @@ describe('the files of a journal', () => {
   it('say that one cannot be read where it went away in both forms, or is something else', async () => {
     await put(FIRST, 'one');
     await mkdir(join(dir, SECOND));
-    const [first, second] = await journalIn(dir);
+    await symlink(THIRD, join(dir, THIRD));
+    const [first, second, third] = await journalIn(dir);
     await rm(join(dir, FIRST));
     await expect(read(first)).rejects.toThrow('ENOENT');
     await expect(read(second)).rejects.toThrow('EISDIR');
+    await expect(read(third)).rejects.toThrow('ELOOP');
   });
 });
 
@@ -182,9 +189,3 @@ describe('one file', () => {
     await expect.poll(openPaths).not.toContain(join(dir, 'x.gz'));
   });
 });
-
-async function openPaths(): Promise<string[]> {
-  const { readdir, readlink } = await vi.importActual<typeof import('node:fs/promises')>('node:fs/promises');
-  const numbers = await readdir('/proc/self/fd');
-  return Promise.all(numbers.map((number) => readlink(`/proc/self/fd/${number}`).catch(() => '')));
-}

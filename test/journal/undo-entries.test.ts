@@ -69,6 +69,15 @@ describe('the entries that are kept', () => {
     expect(seqs(entries)).toEqual([3, 4, 5]);
   });
 
+  test('count a qube that had none left as a new one where these take up the same', () => {
+    const entries = new UndoEntries();
+    for (let seq = 1; seq <= 2; seq++) entries.add(entryOf(seq, seq), MAX_BYTES / 2);
+    entries.remove(1);
+    entries.add(entryOf(3, 1), MAX_BYTES / 2);
+    entries.add(entryOf(4, 3), MAX_BYTES / 2);
+    expect(seqs(entries)).toEqual([3, 4]);
+  });
+
   test('leave the room that they took to others when they go', () => {
     const entries = new UndoEntries();
     for (let round = 0; round < 3; round++) {
@@ -108,6 +117,12 @@ describe('the entries that are kept', () => {
     expect(entries.remove(1)).toBe(true);
     expect(entries.remove(1)).toBe(false);
     expect(entries.list()).toEqual([]);
+  });
+
+  test('take room once for each number', () => {
+    const entries = new UndoEntries();
+    for (let time = 1; time <= 3; time++) entries.add(entryOf(1), MAX_BYTES / 2);
+    expect(seqs(entries)).toEqual([1]);
   });
 
   test('stay within their limits whatever happens', () => {

@@ -106,6 +106,39 @@ describe('the undo store', () => {
     expect(memory.text(PATH)).toBe(line(entryOf(2)));
   });
 
+  test('lets go of what gets too old while it is open, and does not write it again', async () => {
+    const { memory, open } = place();
+    let now = NOW;
+    const store = await open(() => now);
+    await store.keep(entryOf(1, 'red', NOW - KEPT_FOR_MS));
+    await store.keep(entryOf(2, 'red', NOW - KEPT_FOR_MS + 1));
+    await store.keep(entryOf(3, 'red', NOW - KEPT_FOR_MS + 2));
+    now = NOW + 1;
+    expect(store.get(1)).toBeNull();
+    expect(store.get(2)).not.toBeNull();
+    now = NOW + 2;
+    expect(seqs(store)).toEqual([3]);
+    now = NOW + 3;
+    await store.keep(entryOf(4, 'red', now));
+    await memory.unlink(PATH);
+    await store.keep(entryOf(5, 'red', now));
+    expect(memory.text(PATH)).toBe(line(entryOf(4, 'red', now)) + line(entryOf(5, 'red', now)));
+  });
+
+  test('goes on at the end of the file that it found, and of one that it wrote anew', async () => {
+    const { files, memory, open } = place();
+    memory.put(PATH, line(entryOf(1)));
+    const store = await open();
+    await store.keep(entryOf(2));
+    expect(files.log).not.toContain('rename');
+    await memory.unlink(PATH);
+    await store.keep(entryOf(3));
+    files.log.length = 0;
+    await store.keep(entryOf(4));
+    expect(files.log).toEqual(['identify', 'write', 'datasync']);
+    expect(memory.text(PATH)).toBe([1, 2, 3, 4].map((seq) => line(entryOf(seq))).join(''));
+  });
+
   test('keeps what is as long as the limit, and refuses what is longer', async () => {
     const { open } = place();
     const store = await open();
@@ -236,10 +269,11 @@ describe('a store whose disk fails', () => {
   });
 
   test('that could not be read at the start is read before anything is written', async () => {
-    const { files, memory, open, held } = place();
+    const { files, memory, open, complaints, held } = place();
     memory.put(PATH, line(entryOf(1)));
     files.fault = (operation) => (operation === 'read' ? 'EIO' : null);
     const store = await open();
+    expect(complaints).toEqual([store.complaint]);
     expect(held()).toBe(0);
     expect(store.complaint).toContain('the disk reports an error');
     expect(store.remembers(NOW)).toBe(false);
@@ -273,6 +307,7 @@ describe('a store after a crash', () => {
       const store = await open();
       expect(seqs(store)).toEqual([1]);
       expect(store.complaint).toBeNull();
+      expect(memory.text(PATH)).toBe(line(entryOf(1)));
       await store.keep(entryOf(3));
       expect(memory.text(PATH)).toBe(line(entryOf(1)) + line(entryOf(3)));
     }
