@@ -464,7 +464,7 @@ export class Watch {
       // A life that has not read what an earlier one left cannot know of what no file could take down; it changes nothing, either.
       const isKnown = birth?.deed.life === deed.life || this.#parts.hasSettled();
       // Nor of a disposable that it never saw, as it could not ask for it: from changes the order holds it all the same.
-      const isSeen = birth?.deed.service !== 'qmcp.SpawnDisposableAIManaged' || birth.deed.rows.has(name);
+      const isSeen = this.#parts.world.qubes.get(name)?.klass !== 'DispVM' || birth?.deed.rows.has(name);
       if (birth && isKnown && isSeen && birth.leftSince < deed.arrival && text.includes(`"${name}"`)) {
         this.wrong(`I8: call ${deed.number} was shown ${name}, which was never made whole`);
       }
