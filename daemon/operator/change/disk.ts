@@ -1,6 +1,6 @@
 // What changing operator files needs of the disk, small enough that a test can make any step of it fail.
 import { constants } from 'node:fs';
-import { chmod, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { printable, Refusal } from '../command.ts';
 
 /** A larger file is none of ours. */
@@ -42,15 +42,16 @@ export class NotAFile extends Error {
 
 export const realDisk: Disk = {
   async read(path) {
-    const stat = await lstat(path).catch(unlessMissing);
-    if (stat === null) return null;
-    if (!stat.isFile()) throw new NotAFile(path);
-    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    // Opened first and looked at then: a lock may be gone between a look and an opening. O_NONBLOCK, or a pipe would wait
+    // for somebody to write into it.
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const file = await open(path, flags).catch(unlessMissing).catch(orNotAFile(path));
+    if (file === null) return null;
     try {
-      const { size, mode, uid, gid } = await file.stat();
-      if (size > MAX_BYTES) throw new NotAFile(path);
+      const stat = await file.stat();
+      if (!stat.isFile() || stat.size > MAX_BYTES) throw new NotAFile(path);
       // As the parser reads it: comments may be in any encoding, and come back as they were.
-      return { text: await file.readFile('latin1'), mode: mode & 0o7777, uid, gid };
+      return { text: await file.readFile('latin1'), mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
     } finally {
       await file.close();
     }
@@ -101,3 +102,10 @@ const unlessMissing = (error: NodeJS.ErrnoException): null => {
   if (error.code === 'ENOENT') return null;
   throw error;
 };
+
+/** What open(2) says of a link under O_NOFOLLOW, and of a socket. */
+const orNotAFile =
+  (path: string) =>
+  (error: NodeJS.ErrnoException): never => {
+    throw error.code === 'ELOOP' || error.code === 'ENXIO' ? new NotAFile(path) : error;
+  };
