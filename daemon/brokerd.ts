@@ -19,7 +19,6 @@ import { type Health, type Opening, openJournal } from './journal/journal.ts';
 import type { UnfinishedIntent } from './journal/open-intents.ts';
 import { UndoStore } from './journal/undo-store.ts';
 import { Ledger } from './principals/ledger.ts';
-import { ledgerFilesIn } from './principals/ledger-files.ts';
 import { Principals } from './principals/principals.ts';
 import { Registry } from './principals/registry.ts';
 import { openDoor } from './qrexec/door.ts';
@@ -32,6 +31,7 @@ import { type Settled, settledText, startSettling } from './services/debris.ts';
 import { Quarantine } from './services/quarantine.ts';
 import { openSettings } from './settings/open.ts';
 import { type Complaint, complaintText } from './settings/settings.ts';
+import { stateFilesIn } from './state-files.ts';
 import { notifierIn, passedSocket, reportReady, watchdogMs } from './systemd.ts';
 
 /** How long open calls may take to end after SIGTERM; systemd would kill us later. */
@@ -95,7 +95,7 @@ const main = async (): Promise<void> => {
   const undo = await UndoStore.open({ dir: flags.state, now, complain });
   journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
 
-  const quarantine = new Quarantine(ledgerFilesIn(flags.state), (sentence) => log.error(sentence));
+  const quarantine = new Quarantine(stateFilesIn(flags.state), (sentence) => log.error(sentence));
   if (quarantine.complaint) log.error(quarantine.complaint);
   for (const { name, uuid } of quarantine.qubes)
     log.warn({ name, uuid }, `In quarantine. To remove it: qvm-remove ${name}. See qmcpctl doctor.`);

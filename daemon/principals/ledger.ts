@@ -1,9 +1,9 @@
 // What principals have used, kept over restarts: calls and questions of the last hour, and up to which time signed calls
 // may have been taken. One small file per account below `<state>/principals`.
 import * as z from 'zod/mini';
+import { type StateFiles, stateFilesIn } from '../state-files.ts';
 import { Freshness } from './freshness.ts';
 import { HOUR_MINUTES, Hour } from './hour.ts';
-import { type LedgerFiles, ledgerFilesIn } from './ledger-files.ts';
 
 /**
  * How far ahead of a signed call its time is written down, in milliseconds. Before a call with a later time is taken, the next
@@ -27,7 +27,7 @@ const content = z.strictObject({
 type Content = z.infer<typeof content>;
 
 export interface LedgerOptions {
-  readonly files?: LedgerFiles;
+  readonly files?: StateFiles;
   /** Calls back after so many milliseconds. */
   readonly after?: (ms: number, work: () => void) => void;
   /** Told, in a sentence for the operator, what could not be read or written, and once per outage. */
@@ -39,7 +39,7 @@ export class Ledger {
   readonly #desk: Desk;
 
   constructor(state: string, { files, after = laterUnheld, complain = () => {} }: LedgerOptions = {}) {
-    this.#desk = { files: files ?? ledgerFilesIn(`${state}/principals`), after, complain };
+    this.#desk = { files: files ?? stateFilesIn(`${state}/principals`), after, complain };
   }
 
   /** The account of that name (`accountOf`). Read from disk at its first use in this start. */
@@ -58,7 +58,7 @@ export class Ledger {
 }
 
 interface Desk {
-  readonly files: LedgerFiles;
+  readonly files: StateFiles;
   readonly after: (ms: number, work: () => void) => void;
   readonly complain: (sentence: string) => void;
 }

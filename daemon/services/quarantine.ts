@@ -2,9 +2,9 @@
 // network, so until the operator removes or releases them, they are to every caller as if they were not managed. That is kept
 // here and not in qubesd, because qubesd is what has just failed: it takes no Admin API call, and it outlives the broker.
 import { isQubeName, isUuid, type QubeName, type Uuid } from '../names.ts';
-import type { LedgerFiles } from '../principals/ledger-files.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
+import type { StateFiles } from '../state-files.ts';
 
 export interface Quarantined {
   readonly name: QubeName;
@@ -39,7 +39,7 @@ export const MAY_COME_MS = 30 * 60_000;
 const MAX_SAVED = 128;
 
 export class Quarantine {
-  readonly #files: LedgerFiles;
+  readonly #files: StateFiles;
   readonly #complain: (sentence: string) => void;
   /** By uuid, or by name where there is none. */
   readonly #held = new Map<string, Quarantined>();
@@ -53,7 +53,7 @@ export class Quarantine {
   readonly complaint: string | null = null;
 
   /** Kept in `<state>/quarantine`, a line `UUID NAME TIME` each. `complain` is told once per outage what cannot be written. */
-  constructor(files: LedgerFiles, complain: (sentence: string) => void = () => {}) {
+  constructor(files: StateFiles, complain: (sentence: string) => void = () => {}) {
     this.#files = files;
     this.#complain = complain;
     try {

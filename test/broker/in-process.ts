@@ -13,7 +13,6 @@ import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
 import { UndoStore } from '../../daemon/journal/undo-store.ts';
 import type { QubeName } from '../../daemon/names.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
-import { ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
 import type { Reply } from '../../daemon/qrexec/door.ts';
@@ -24,6 +23,7 @@ import { type EventStream, followEvents } from '../../daemon/qubesadmin/events.t
 import { toolsIn } from '../../daemon/qubesadmin/tool.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import { openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
+import { stateFilesIn } from '../../daemon/state-files.ts';
 import type { FleetSpec } from '../qubesd/fleet.ts';
 import { FLEET_F0 } from '../qubesd/fleet-f0.ts';
 import { type Qubesd, startQubesd } from '../qubesd/server.ts';
@@ -92,7 +92,7 @@ export class InProcess {
     this.qubesd = qubesd;
     const adminCall = adminCallsTo(qubesd.path, deadlines);
     this.admin = adminOver(adminCall);
-    this.quarantine = new Quarantine(ledgerFilesIn(join(root, 'state')), (sentence) => this.notices.push(sentence));
+    this.quarantine = new Quarantine(stateFilesIn(join(root, 'state')), (sentence) => this.notices.push(sentence));
     this.view = new FleetView(adminOver(adminCall, this.quarantine.keeps));
     this.quarantine.watch((name) => this.view.changed(name));
     this.settings = settings;

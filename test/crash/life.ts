@@ -13,7 +13,6 @@ import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
 import { UndoStore } from '../../daemon/journal/undo-store.ts';
 import type { QubeName } from '../../daemon/names.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
-import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
 import type { Reply } from '../../daemon/qrexec/door.ts';
@@ -24,6 +23,7 @@ import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
 import { type Settled, startSettling } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
+import type { StateFiles } from '../../daemon/state-files.ts';
 import { isStateChanging } from '../qubesd/methods.ts';
 import type { World } from '../qubesd/world.ts';
 import type { Gate } from './gate.ts';
@@ -40,7 +40,7 @@ export interface Outside {
   readonly world: World;
   /** As the broker uses them, with gates or faults of the test's. */
   readonly files: JournalFiles;
-  readonly quarantineFiles: LedgerFiles;
+  readonly quarantineFiles: StateFiles;
   readonly gate: Gate;
   /** Runs right before a call or a tool changes anything. */
   readonly onEffect: (what: string, uuids: readonly string[]) => void;

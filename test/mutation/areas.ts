@@ -25,9 +25,10 @@ const area = (
 
 export const AREAS: Readonly<Record<string, Area>> = {
   authority: area('authority', 0.95),
-  // callers/ is no code of the broker's: it is copied into the agents' qube.
+  // callers/ is no code of the broker's: it is copied into the agents' qube. The accounts stand on the state files.
   principals: area('principals', 0.95, {
-    code: ['!daemon/principals/callers/**'],
+    code: ['!daemon/principals/callers/**', 'daemon/state-files.ts'],
+    tests: ['test/state-files.test.ts'],
     without: ['socket', 'callers', 'limits-at-work'],
   }),
   settings: area('settings', 0.9),

@@ -14,7 +14,6 @@ import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
 import type { QubeName } from '../../daemon/names.ts';
 import { MAX_OPEN_PER_SOURCE, OPEN_MS, RESULTS_MS } from '../../daemon/plans/plan-store.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
-import { ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
 import { adminOver } from '../../daemon/qubesadmin/admin.ts';
@@ -23,6 +22,7 @@ import { type EventStream, followEvents } from '../../daemon/qubesadmin/events.t
 import { toolsIn } from '../../daemon/qubesadmin/tool.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import { openSettings } from '../../daemon/settings/open.ts';
+import { stateFilesIn } from '../../daemon/state-files.ts';
 import { Approver, type Asked } from '../confirm/approver.ts';
 import { type Qubesd, startQubesd } from '../qubesd/server.ts';
 
@@ -63,7 +63,7 @@ class Real {
     const settings = openSettings(join(root, 'etc'));
     const { journal } = await openJournal({ dir: join(root, 'log'), now: Date.now, monotonicMs, bootId: 'test' });
     const call = adminCallsTo(this.qubesd.path);
-    const quarantine = new Quarantine(ledgerFilesIn(join(root, 'state')));
+    const quarantine = new Quarantine(stateFilesIn(join(root, 'state')));
     this.view = new FleetView(adminOver(call, quarantine.keeps));
     this.restraint = new Restraint(join(root, 'state'), monotonicMs);
     this.#journal = journal;

@@ -1,25 +1,15 @@
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { AHEAD_MS, Ledger } from '../../daemon/principals/ledger.ts';
-import { LEDGER_BYTES_MAX, type LedgerFiles, ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
+import type { StateFiles } from '../../daemon/state-files.ts';
 
 const NOW = 1_700_000_000_000;
 const NUMBER = '0'.repeat(32);
 
 /** Files in memory, whose writes end when the test says so, or fail. */
-class Memory implements LedgerFiles {
+class Memory implements StateFiles {
   readonly texts = new Map<string, string>();
   writes = 0;
   failing = false;
@@ -233,61 +223,4 @@ test('left to itself the ledger is below the state directory, and counts are the
   vi.advanceTimersByTime(1);
   vi.useRealTimers();
   await vi.waitFor(() => expect(readdirSync(join(state, 'principals'))).toEqual(['web.json']));
-});
-
-describe('the files', () => {
-  const place = (): string => {
-    const root = mkdtempSync(join(tmpdir(), 'qmcp-ledger-'));
-    onTestFinished(() => rmSync(root, { recursive: true }));
-    return root;
-  };
-
-  test('are replaced whole, in a directory for the daemon alone', async () => {
-    const dir = join(place(), 'state', 'principals');
-    const files = ledgerFilesIn(dir);
-    expect(files.read('web.json')).toBeNull();
-    await files.write('web.json', 'one');
-    await files.write('web.json', 'two');
-    expect(files.read('web.json')).toBe('two');
-    expect(readdirSync(dir)).toEqual(['web.json']);
-    expect(statSync(dir).mode & 0o777).toBe(0o700);
-    expect(statSync(join(dir, 'web.json')).mode & 0o777).toBe(0o600);
-  });
-
-  test('are closed again, written or not', async () => {
-    const dir = place();
-    const files = ledgerFilesIn(dir);
-    await files.write('web.json', 'one');
-    mkdirSync(join(dir, 'mail.json'));
-    await expect(files.write('mail.json', 'one')).rejects.toThrow();
-    const open = readdirSync('/proc/self/fd').flatMap((fd) => {
-      try {
-        return [readlinkSync(`/proc/self/fd/${fd}`)];
-      } catch {
-        return [];
-      }
-    });
-    expect(open.filter((path) => path.startsWith(dir))).toEqual([]);
-  });
-
-  test('that are no files of ours are not read', async () => {
-    const dir = place();
-    const files = ledgerFilesIn(dir);
-    mkdirSync(join(dir, 'a.json'));
-    writeFileSync(join(dir, 'b.json'), 'x'.repeat(LEDGER_BYTES_MAX + 1));
-    writeFileSync(join(dir, 'c.json'), 'x'.repeat(LEDGER_BYTES_MAX));
-    expect(() => files.read('a.json')).toThrow('no file that the broker wrote');
-    expect(() => files.read('b.json')).toThrow('no file that the broker wrote');
-    expect(files.read('c.json')).toHaveLength(LEDGER_BYTES_MAX);
-  });
-
-  test('that cannot be written reject, and leave what there was', async () => {
-    const dir = place();
-    const files = ledgerFilesIn(dir);
-    await files.write('web.json', 'one');
-    mkdirSync(join(dir, '.web.json.new'));
-    await expect(files.write('web.json', 'two')).rejects.toThrow();
-    expect(readFileSync(join(dir, 'web.json'), 'utf8')).toBe('one');
-    chmodSync(dir, 0o700);
-  });
 });

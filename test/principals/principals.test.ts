@@ -7,9 +7,9 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { QubeName } from '../../daemon/names.ts';
 import { MAX_DEPTH } from '../../daemon/nesting.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
-import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
 import { type Admitted, type Denied, Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
+import type { StateFiles } from '../../daemon/state-files.ts';
 import { enrolled, freshNumber, KEY, OTHER_KEY, publicKey, type Signed, seal, unsignedFile } from './signing.ts';
 
 vi.mock('node:crypto', async (original) => {
@@ -27,7 +27,7 @@ class Place {
   now = NOW;
   failing = false;
   writes = 0;
-  readonly files: LedgerFiles = {
+  readonly files: StateFiles = {
     pathOf: (name) => name,
     read: (name) => this.texts.get(name) ?? null,
     write: async (name, text) => {

@@ -1,7 +1,7 @@
 // The one file of a quarantine, in memory: it outlives a quarantine, and fails on order.
-import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
+import type { StateFiles } from '../../daemon/state-files.ts';
 
-export interface QuarantineFiles extends LedgerFiles {
+export interface QuarantineFiles extends StateFiles {
   /** null where there is no file. */
   text: string | null;
   /** What every write says. */

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { QubeName, Uuid } from '../../daemon/names.ts';
-import { ledgerFilesIn } from '../../daemon/principals/ledger-files.ts';
 import type { Row } from '../../daemon/qubesadmin/admin.ts';
 import { AdminError } from '../../daemon/qubesadmin/wire.ts';
 import { anotherThan, namedAs } from '../../daemon/services/birth.ts';
 import { MAY_COME_MS, Quarantine, type Quarantined } from '../../daemon/services/quarantine.ts';
+import { stateFilesIn } from '../../daemon/state-files.ts';
 import { quarantineFiles } from './quarantine-files.ts';
 
 const AT = Date.UTC(2026, 0, 31, 12);
@@ -54,10 +54,10 @@ test('without a file nothing is held, and there is nothing to complain about', (
 test('the file is on the disk for the broker alone', async () => {
   const state = mkdtempSync(join(tmpdir(), 'quarantine-'));
   onTestFinished(() => rmSync(state, { recursive: true, force: true }));
-  await new Quarantine(ledgerFilesIn(state)).keep(left(NEW));
+  await new Quarantine(stateFilesIn(state)).keep(left(NEW));
   expect(readFileSync(join(state, 'quarantine'), 'utf8')).toContain(' ai-new ');
   writeFileSync(join(state, 'quarantine'), 'x'.repeat(20_000));
-  expect(new Quarantine(ledgerFilesIn(state)).complaint).toMatch(/quarantine cannot be used/);
+  expect(new Quarantine(stateFilesIn(state)).complaint).toMatch(/quarantine cannot be used/);
 });
 
 test('where only the name is known whatever has it is held, until qubesd says which that is', async () => {

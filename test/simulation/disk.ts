@@ -1,6 +1,6 @@
 // The disk: files in memory that know what of them was synced, fail on order, and lose on a crash what a disk may lose.
 import type { FileIdentity, JournalFile, JournalFiles } from '../../daemon/journal/journal-files.ts';
-import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
+import type { StateFiles } from '../../daemon/state-files.ts';
 import type { Chance } from './chance.ts';
 
 interface Inode {
@@ -89,8 +89,8 @@ export class Disk {
     };
   }
 
-  /** The ledger's files, which are replaced whole and synced with their names. */
-  ledgerOver(wait: Wait, dir: string): LedgerFiles {
+  /** The state files, which are replaced whole and synced with their names. */
+  stateFilesOver(wait: Wait, dir: string): StateFiles {
     const pathOf = (name: string): string => `${dir}/${name}`;
     return {
       pathOf,

@@ -417,8 +417,8 @@ class Episode {
     const life = this.#lives;
     const ground: Ground = {
       files: this.#disk.filesOver(wait),
-      ledger: this.#disk.ledgerOver(wait, '/state/principals'),
-      quarantineFiles: this.#disk.ledgerOver(wait, '/state'),
+      ledger: this.#disk.stateFilesOver(wait, '/state/principals'),
+      quarantineFiles: this.#disk.stateFilesOver(wait, '/state'),
       settings: this.#settings,
       call: this.#adminOver(outside),
       tools: this.#toolsOver(outside),

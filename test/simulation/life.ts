@@ -12,7 +12,6 @@ import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
 import type { UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
 import { UndoStore } from '../../daemon/journal/undo-store.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
-import type { LedgerFiles } from '../../daemon/principals/ledger-files.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
 import { Registry } from '../../daemon/principals/registry.ts';
 import { type Call, type Door, openDoor, type Reply } from '../../daemon/qrexec/door.ts';
@@ -23,13 +22,14 @@ import { startReaper } from '../../daemon/reaper/reaper.ts';
 import { startSettling } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
+import type { StateFiles } from '../../daemon/state-files.ts';
 import type { Deed } from './watch.ts';
 
 /** All that a life stands on. Any of it can be broken, which is how the simulation shows that it would notice. */
 export interface Ground {
   readonly files: JournalFiles;
-  readonly ledger: LedgerFiles;
-  readonly quarantineFiles: LedgerFiles;
+  readonly ledger: StateFiles;
+  readonly quarantineFiles: StateFiles;
   readonly settings: SettingsReader;
   readonly call: AdminCall;
   readonly tools: Tools;
@@ -48,7 +48,7 @@ export interface Ground {
   readonly nonces?: (randomBytes: (count: number) => Buffer, monotonicMs: () => number) => Nonces;
   readonly restraint?: (state: string, monotonicMs: () => number) => Restraint;
   readonly door?: typeof openDoor;
-  readonly quarantine?: (files: LedgerFiles) => Quarantine;
+  readonly quarantine?: (files: StateFiles) => Quarantine;
   /** What becomes of a reply on its way to the caller. */
   readonly replies?: (reply: Reply, call: Call) => Reply;
 }

@@ -1,9 +1,9 @@
-// The files of the ledger: read whole, and replaced whole, so that a crash leaves the old one or the new one.
+// Small files of state: read whole, and replaced whole, so that a crash leaves the old one or the new one.
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
-export interface LedgerFiles {
+export interface StateFiles {
   /** The text of a file, null where there is none. Throws where there is one that cannot be read. */
   read(name: string): string | null;
   /** Resolves when the text is on disk under that name. Rejects with what the disk says. */
@@ -12,18 +12,18 @@ export interface LedgerFiles {
   pathOf(name: string): string;
 }
 
-/** Far more than an account is. */
-export const LEDGER_BYTES_MAX = 16_384;
+/** Far more than an account, or a quarantine, is. */
+export const STATE_BYTES_MAX = 16_384;
 
 /** The files in a directory, which is made at the first write, for the broker's user alone. */
-export const ledgerFilesIn = (dir: string): LedgerFiles => {
+export const stateFilesIn = (dir: string): StateFiles => {
   const pathOf = (name: string): string => join(dir, name);
   return {
     pathOf,
     read: (name) => {
       const stat = statSync(pathOf(name), { throwIfNoEntry: false });
       if (stat === undefined) return null;
-      if (!stat.isFile() || stat.size > LEDGER_BYTES_MAX) throw new Error('it is no file that the broker wrote');
+      if (!stat.isFile() || stat.size > STATE_BYTES_MAX) throw new Error('it is no file that the broker wrote');
       return readFileSync(pathOf(name), 'utf8');
     },
     write: async (name, text) => {
