@@ -11,7 +11,7 @@ import {
   SEND_DEADLINE_MS,
 } from '../../daemon/qrexec/door.ts';
 import { type Behaviour, Line } from './caller.ts';
-import type { Deed } from './watch.ts';
+import type { Deed } from './deed.ts';
 
 interface Connected {
   readonly deed: Deed;

@@ -1,6 +1,8 @@
 // Time that passes only when the simulation says so. While it runs, the timers of the whole process are its timers, so that
 // what arms one by itself (a window of events, a deadline) is on the same clock as what was given one.
 
+export const HOUR_MS = 3_600_000;
+
 interface Timer {
   readonly due: number;
   readonly number: number;

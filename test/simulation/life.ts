@@ -23,7 +23,7 @@ import { startSettling } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
 import type { StateFiles } from '../../daemon/state-files.ts';
-import type { Deed } from './watch.ts';
+import type { Deed } from './deed.ts';
 
 /** All that a life stands on. Any of it can be broken, which is how the simulation shows that it would notice. */
 export interface Ground {

@@ -3,7 +3,10 @@
 import type { Question } from '../../daemon/confirm/question.ts';
 import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
 import type { World } from '../qubesd/world.ts';
+import type { Deed } from './deed.ts';
 import { BIRTH_NAMES, OPERATORS_NAME, OPERATORS_QUBES } from './fleet.ts';
+import type { Frozen } from './frozen.ts';
+import type { History } from './history.ts';
 import type { DurableRecord, Intent } from './record.ts';
 import {
   CREATES,
@@ -11,76 +14,12 @@ import {
   isPartOf,
   isWithinTier,
   type Read,
-  type Tier,
   TOMBSTONE,
   VOCABULARY,
   type Want,
   type Wishes,
 } from './rules.ts';
 import type { OperatorFiles } from './settings.ts';
-
-/** Somebody's doing, from its beginning to its end: a call, a verb of the operator's, a pass of the reaper, a start. */
-export class Deed {
-  readonly number: number;
-  readonly kind: 'call' | 'operator' | 'reaper' | 'settling';
-  readonly source: string;
-  readonly service: string;
-  readonly request: unknown;
-  /** What it wants; of a plan, step by step. */
-  readonly wants: readonly Want[];
-  readonly plan: string | null;
-  readonly arrival: number;
-  readonly life: number;
-  /** As far as its caller may go at the most. */
-  readonly ceiling: Tier;
-  /** Whether it is signed; `bad` where it only looks so, and must come to nothing. */
-  readonly signed: 'no' | 'good' | 'bad';
-  /** Name -> what it was told of it, and in which step that was asked. */
-  readonly rows = new Map<string, { readonly uuid: string; readonly asked: number }>();
-  readonly tags = new Map<string, { readonly tags: ReadonlySet<string>; readonly asked: number }>();
-  /** What it was told the time before. */
-  readonly tagsBefore = new Map<string, ReadonlySet<string>>();
-  /** Nonces of this deed's questions that were answered yes, and when, with what it knew of its qubes before. */
-  readonly approvals = new Map<string, { readonly step: number; readonly bound: string }>();
-  /** What it was found to be entitled to already: the wants by number. */
-  readonly granted = new Set<number>();
-  readonly children = new Set<string>();
-  /** Something failed that it asked, so what it answers is not to be compared. */
-  isTroubled = false;
-  /** Its bytes came so late that what is in them counts for nothing, an envelope included. */
-  isLate = false;
-  isAsked = false;
-  effects = 0;
-
-  constructor(
-    about: Pick<
-      Deed,
-      | 'number'
-      | 'kind'
-      | 'source'
-      | 'service'
-      | 'request'
-      | 'wants'
-      | 'plan'
-      | 'arrival'
-      | 'life'
-      | 'ceiling'
-      | 'signed'
-    >,
-  ) {
-    this.number = about.number;
-    this.kind = about.kind;
-    this.source = about.source;
-    this.service = about.service;
-    this.request = about.request;
-    this.wants = about.wants;
-    this.plan = about.plan;
-    this.arrival = about.arrival;
-    this.life = about.life;
-    this.ceiling = about.ceiling;
-    this.signed = about.signed;
-  }
-}
 
 interface Birth {
   readonly deed: Deed;
@@ -103,13 +42,10 @@ interface WatchParts {
   readonly world: World;
   readonly record: DurableRecord;
   readonly settings: OperatorFiles;
-  readonly step: () => number;
+  readonly history: History;
   readonly hasSettled: () => boolean;
   readonly now: () => number;
-  /** Sources and since which step they are frozen. */
-  readonly frozen: ReadonlyMap<string, number>;
-  /** When that last changed, or may have. */
-  readonly frozenChanged: ReadonlyMap<string, number>;
+  readonly frozen: Frozen;
 }
 
 export class Watch {
@@ -262,7 +198,7 @@ export class Watch {
   /** I1, I2: entitled to this want by what qubesd last answered it, asked after the answer where somebody was asked. */
   #mayBe(deed: Deed, about: string, want: Want): void {
     const qubes: Record<string, Read> = {};
-    let since = this.#parts.step();
+    let since = this.#parts.history.step;
     for (const [role, name] of Object.entries(want.roles)) {
       const row = deed.rows.get(name);
       const tags = row && deed.tags.get(row.uuid);
@@ -312,7 +248,7 @@ export class Watch {
   }
 
   #isFrozenSince({ source }: Deed, step: number): boolean {
-    const since = this.#parts.frozen.get(source);
+    const since = this.#parts.frozen.since.get(source);
     return since !== undefined && since < step;
   }
 
@@ -452,7 +388,7 @@ export class Watch {
       if (reply.ok && deed.plan === null) this.#isWhole(uuid);
       if (isNamed || (reply.ok && deed.plan === null)) birth.isTold = reply.ok === true;
       if (isNamed) this.#parts.record.named.add(uuid);
-      if (!reply.ok) birth.leftSince = Math.min(birth.leftSince, this.#parts.step());
+      if (!reply.ok) birth.leftSince = Math.min(birth.leftSince, this.#parts.history.step);
     }
     if (deed.service === 'qmcp.ListAIManagedQubes') this.#isFreeOfLeft(deed, text);
     if (deed.wants.length === 1 && deed.plan === null) this.#isLikeOthers(deed, reply, text);
@@ -531,7 +467,7 @@ export class Watch {
       if (!isGood || this.#changedSince(want.creates, deed.arrival)) return null;
     }
     if (this.#isFrozenSince(deed, deed.arrival)) return 'frozen';
-    if ((this.#parts.frozenChanged.get(deed.source) ?? -1) >= deed.arrival) return null;
+    if ((this.#parts.frozen.changed.get(deed.source) ?? -1) >= deed.arrival) return null;
     const names = Object.values(want.roles);
     if (names.some((name) => this.#changedSince(name, deed.arrival))) return null;
     const qubes = Object.entries(want.roles).map(([role, name]) => [role, world.qubes.get(name)] as const);
@@ -569,6 +505,18 @@ export class Watch {
           (record.leftUnnamed || intents.some(({ service }) => service === 'qmcp.SpawnDisposableAIManaged')));
       if (!isNamed)
         this.wrong(`I4: ${birth.name} (${uuid}) of call ${birth.deed.number} was left behind and nobody told of it`);
+    }
+  }
+
+  /** I4: of intents of this life none is open when nothing is under way. */
+  settled(): void {
+    const { record } = this.#parts;
+    if (record.gaps > 0) return;
+    for (const intent of record.open.values()) {
+      const isTold = intent.steps.some(
+        ({ step, qube }) => step === 'not in quarantine' || (step === 'left behind' && qube === null),
+      );
+      if (intent.isCurrent && !isTold) this.wrong(`I4: intent ${intent.seq} (${intent.service}) has no outcome`);
     }
   }
 }

@@ -1,0 +1,50 @@
+// Who is frozen, as far as it can be known outside of the broker: by the file that says so.
+import { existsSync, readFileSync } from 'node:fs';
+import { isQubeName, type QubeName } from '../../daemon/names.ts';
+import type { History } from './history.ts';
+
+export class Frozen {
+  readonly #file: string;
+  readonly #history: History;
+  /** Sources, and since which step they are. */
+  readonly since = new Map<string, number>();
+  /** When that last changed, or may have. */
+  readonly changed = new Map<string, number>();
+  /** Set by whatever may have frozen or thawed somebody. */
+  isWorthALook = false;
+
+  constructor(file: string, history: History) {
+    this.#file = file;
+    this.#history = history;
+  }
+
+  look(): void {
+    this.isWorthALook = false;
+    const names = existsSync(this.#file) ? readFileSync(this.#file, 'utf8').split('\n').filter(isQubeName) : [];
+    for (const name of this.since.keys()) {
+      if (names.includes(name as QubeName)) continue;
+      this.since.delete(name);
+      this.changed.set(name, this.#history.step);
+    }
+    for (const name of names) {
+      if (this.since.has(name)) continue;
+      this.since.set(name, this.#history.step);
+      this.changed.set(name, this.#history.step);
+    }
+  }
+
+  /** The operator asks for a freeze or a thaw. Until it is said, nobody outside knows which it is. */
+  isAsked(verb: 'freeze' | 'thaw', source: string): void {
+    if (verb === 'thaw') this.since.delete(source);
+    this.changed.set(source, Number.POSITIVE_INFINITY);
+  }
+
+  isSaid(source: string): void {
+    this.changed.set(source, this.#history.step);
+  }
+
+  /** The broker is gone, and nobody will say what became of what it was asked. */
+  isUnsaid(): void {
+    for (const source of this.changed.keys()) this.isSaid(source);
+  }
+}

@@ -1,0 +1,96 @@
+// The machine on which an episode plays, as one seed makes it, and the broker that runs on it at this moment.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { World } from '../qubesd/world.ts';
+import { OPERATOR } from './approver.ts';
+import { Chance } from './chance.ts';
+import { Clock } from './clock.ts';
+import { Deeds } from './deed.ts';
+import { Disk } from './disk.ts';
+import { FLEET } from './fleet.ts';
+import { Frozen } from './frozen.ts';
+import { History } from './history.ts';
+import type { Life } from './life.ts';
+import { Outside } from './outside.ts';
+import { DurableRecord } from './record.ts';
+import type { Wishes } from './rules.ts';
+import { OPERATORS, OperatorFiles } from './settings.ts';
+import { enroll, Signers } from './signers.ts';
+import { Watch } from './watch.ts';
+import { A_DAY, anyWeather, type Weather } from './weather.ts';
+
+const START_MS = 1_800_000_000_000;
+
+interface MachineOptions {
+  readonly seed: string | number;
+  readonly episode: number;
+  readonly isDay: boolean;
+  readonly trace: ((line: string) => void) | undefined;
+}
+
+export class Machine {
+  readonly isDay: boolean;
+  readonly chance: Chance;
+  readonly history: History;
+  readonly clock = new Clock(START_MS);
+  readonly disk: Disk;
+  readonly world = new World(FLEET);
+  /** What the operator comes back to. */
+  readonly calm: Wishes;
+  readonly settings: OperatorFiles;
+  readonly weather: Weather;
+  readonly deeds: Deeds;
+  readonly frozen: Frozen;
+  readonly record: DurableRecord;
+  readonly watch: Watch;
+  /** Where somebody is enrolled. */
+  readonly signers: Signers | null;
+  readonly #root = mkdtempSync(join(tmpdir(), 'qmcp-simulated-'));
+  readonly etc = join(this.#root, 'etc');
+  readonly state = join(this.#root, 'state');
+
+  /** What the broker of this life waits for. */
+  outside: Outside;
+  /** The broker, once it has started. */
+  life: Life | null = null;
+  isStarting = false;
+  isStopping = false;
+  /** How many lives there were, with this one. */
+  lives = 0;
+
+  /** The order in which chance is asked here is part of what a seed means. */
+  constructor({ seed, episode, isDay, trace }: MachineOptions) {
+    const chance = new Chance(seed, episode);
+    this.isDay = isDay;
+    this.chance = chance;
+    this.history = new History(trace);
+    this.deeds = new Deeds(this.history);
+    this.disk = new Disk(chance);
+    this.calm = chance.pick(OPERATORS);
+    this.settings = new OperatorFiles(OPERATOR.text, this.calm);
+    this.weather = isDay ? A_DAY : anyWeather(chance);
+    this.outside = this.anotherOutside();
+    for (const dir of [this.etc, this.state]) mkdirSync(dir);
+    this.frozen = new Frozen(join(this.state, 'frozen'), this.history);
+    this.record = new DurableRecord(this.disk, '/log/audit.jsonl', (sentence) => this.watch.wrong(sentence));
+    this.watch = new Watch({
+      ...{ world: this.world, record: this.record, settings: this.settings, frozen: this.frozen },
+      ...{ history: this.history, now: this.clock.now, hasSettled: () => this.life?.hasSettled() ?? false },
+    });
+    this.signers = chance.is(0.3) ? new Signers(chance, this.clock.now) : null;
+    if (this.signers) enroll(this.etc);
+  }
+
+  /** Of a life that begins. */
+  anotherOutside(): Outside {
+    return new Outside(this.chance, this.weather.quick, this.history.tell);
+  }
+
+  /** Waits as the broker does, in whichever life it is. */
+  readonly wait: Outside['wait'] = (what, work) => this.outside.wait(what, work);
+
+  close(): void {
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,34 @@
+// The questions that are asked, as each is seen by the one whose deed it is about.
+import { SimulatedApprover } from './approver.ts';
+import type { Deed } from './deed.ts';
+import type { Machine } from './machine.ts';
+
+export const approverOn = (machine: Machine): SimulatedApprover => {
+  const { chance, clock, deeds, watch, frozen, history } = machine;
+  /** By the nonce of its question: a deed, and what it knew of its qubes then. */
+  const asked = new Map<string, { readonly deed: Deed; readonly bound: string }>();
+  return new SimulatedApprover({
+    ...{ chance, now: clock.now, after: clock.after, wait: machine.wait },
+    shown: (question) => {
+      const waiting = machine.life?.broker.askers.waiting ?? [];
+      watch.isShown(
+        question,
+        waiting.map(({ source }) => source),
+      );
+      const deed = deeds.current.getStore();
+      if (deed) {
+        deed.isAsked = true;
+        asked.set(question.nonce, { deed, bound: watch.boundOf(deed) });
+      }
+    },
+    hidden: () => {
+      watch.isHidden();
+      // The answer may have been to freeze.
+      frozen.isWorthALook = true;
+    },
+    approves: ({ nonce }) => {
+      const { deed, bound } = asked.get(nonce) ?? {};
+      if (deed && bound !== undefined) deed.approvals.set(nonce, { step: history.step, bound });
+    },
+  });
+};
