@@ -68,7 +68,7 @@ export class Acts {
         if (present) this.#retag(name);
         return;
       case 'power': {
-        const left = chance.is(0.3) ? chance.pick(watch.left) : undefined;
+        const left = chance.is(0.3) ? chance.pick(watch.births.left) : undefined;
         const qube = left === undefined ? present : world.qubes.get(left);
         if (qube) this.#qubesd.switchByHand(qube.name, qube.state);
         return;

@@ -68,7 +68,7 @@ export class Agents {
         history.tell(`reply ${deed.number} ${JSON.stringify(reply)}`);
         // What comes during a stop is refused as if there were no such service.
         if (this.#machine.isStopping) deed.isTroubled = true;
-        watch.replied(deed, { ...reply });
+        watch.replies.leaves(deed, { ...reply });
         if (arrived && reply.ok) signers?.wasAnswered(arrived);
         if (service === 'qmcp.Prepare' && reply.ok) this.#prepared(String(reply.nonce), source, deed.request);
       },

@@ -64,6 +64,17 @@ export class Deed {
     this.ceiling = about.ceiling;
     this.signed = about.signed;
   }
+
+  /** What a yes is about: the qubes that it names, as it last saw them. */
+  get bound(): string {
+    const names = [...new Set(this.wants.flatMap(({ roles }) => Object.values(roles)))].sort();
+    return names
+      .map((name) => {
+        const uuid = this.rows.get(name)?.uuid ?? '';
+        return `${name} ${uuid} ${[...(this.tags.get(uuid)?.tags ?? [])].sort().join(' ')}`;
+      })
+      .join('; ');
+  }
 }
 
 /** One call of a plan. */

@@ -106,10 +106,11 @@ class Episode {
     } finally {
       restore();
     }
-    const { violations, effects, compared } = watch;
+    const { violations, effects, replies } = watch;
     return {
       hours: clock.monotonicMs() / HOUR_MS,
-      ...{ calls: this.#agents.calls, steps: history.step, effects, compared, violations },
+      ...{ calls: this.#agents.calls, steps: history.step },
+      ...{ effects: effects.count, compared: replies.compared, violations },
       questions: this.#approver.questions,
       lives: this.#machine.lives,
       records: record.records,
@@ -166,7 +167,7 @@ class Episode {
       if (this.#agents.held > 0) watch.wrong(`${this.#agents.held} calls are never answered`);
       await this.#throughHere(() => life.journal.recover());
       record.read();
-      watch.debris();
+      watch.births.debris();
       watch.settled();
     }
     await this.#verify();

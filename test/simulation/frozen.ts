@@ -18,6 +18,12 @@ export class Frozen {
     this.#history = history;
   }
 
+  /** Whether it is, and was before that step. */
+  isSince(source: string, step: number): boolean {
+    const since = this.since.get(source);
+    return since !== undefined && since < step;
+  }
+
   look(): void {
     this.isWorthALook = false;
     const names = existsSync(this.#file) ? readFileSync(this.#file, 'utf8').split('\n').filter(isQubeName) : [];

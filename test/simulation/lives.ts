@@ -60,7 +60,7 @@ export class Lives {
     this.#around.agents.forget();
     frozen.isUnsaid();
     clock.forget();
-    watch.isGone();
+    watch.screen.isGone();
     if (chance.is(0.5)) disk.powerCut();
     else disk.killed();
     record.read();

@@ -39,7 +39,7 @@ export class Operator {
           return {
             verb: 'tier',
             args: {
-              name: chance.is(0.2) ? (chance.pick(watch.left) ?? name) : name,
+              name: chance.is(0.2) ? (chance.pick(watch.births.left) ?? name) : name,
               tier: chance.pick(['none', 'dump', 'ro', 'exec', 'net', 'full', 'full']),
               force: chance.is(0.7),
             },
@@ -77,7 +77,7 @@ export class Operator {
     if (!life || isStopping) return;
     const changes = verb === 'thaw' || verb === 'freeze';
     if (changes) frozen.isAsked(verb, String(args.source));
-    if (verb === 'tier' && args.tier !== 'none' && args.tier !== 'dump') watch.released(String(args.name));
+    if (verb === 'tier' && args.tier !== 'none' && args.tier !== 'dump') watch.births.released(String(args.name));
     const deed = deeds.begin({ kind, source: 'dom0', service: verb, request: args, life: lives });
     history.tell(`operator ${deed.number} ${verb} ${JSON.stringify(args)}`);
     void deeds.current.run(deed, async () => {

@@ -44,7 +44,7 @@ export class Qubesd {
       const { method, arg } = request;
       const deed = this.#machine.deeds.current.getStore();
       const changes = isChange(method);
-      if (changes && !outside.isDead) this.#machine.watch.effect(deed, request);
+      if (changes && !outside.isDead) this.#machine.watch.effects.sends(deed, request);
       const asked = this.#machine.history.step;
       const isFaulty = this.faults > 0 && this.#chance.is(this.faults);
       const fault = this.#isStubborn(deed, request) ? 'exception' : isFaulty ? this.#chance.pick(FAULTS) : null;
@@ -123,7 +123,7 @@ export class Qubesd {
       const name =
         method === 'admin.vm.CreateDisposable' ? answer.toString() : /name=(\S+)/.exec(String(request.payload))?.[1];
       const qube = this.#world.qubes.get(name ?? '');
-      if (qube) this.#machine.watch.wasBorn(deed, qube.uuid, qube.name);
+      if (qube) this.#machine.watch.births.wasBorn(deed, qube.uuid, qube.name);
     }
     return answer;
   }
@@ -134,7 +134,7 @@ export class Qubesd {
       run: (name, [devclass = '', verb = '', frontend = '', device = '']) => {
         const deed = this.#machine.deeds.current.getStore();
         const [backend = ''] = device.split(':');
-        if (!outside.isDead) this.#machine.watch.tool(deed, name, frontend, backend);
+        if (!outside.isDead) this.#machine.watch.effects.runs(deed, name, frontend, backend);
         const fate =
           this.faults > 0 && this.#chance.is(0.05) ? this.#chance.pick(['failed', 'late', 'missing'] as const) : 'done';
         return outside.wait(
@@ -172,12 +172,12 @@ export class Qubesd {
   #happened(subject: string, event: string, details: Readonly<Record<string, string | null>>): void {
     const { watch, history } = this.#machine;
     const name = subject || details.vm || '';
-    watch.changes.set(name, history.step);
+    watch.replies.changes.set(name, history.step);
     if (event === 'domain-start' || event === 'domain-spawn') {
       const qube = this.#world.qubes.get(name);
       if (qube) {
         const netvm = qube.props.has('netvm') ? (qube.props.get('netvm') ?? null) : this.#world.defaultNetvm;
-        if (!this.#isByHand) watch.ranAs(qube.uuid, name, netvm);
+        if (!this.#isByHand) watch.births.ranAs(qube.uuid, name, netvm);
       }
     }
     const texts = Object.fromEntries(Object.entries(details).map(([key, value]) => [key, value ?? 'None']));

@@ -11,18 +11,18 @@ export const approverOn = (machine: Machine): SimulatedApprover => {
     ...{ chance, now: clock.now, after: clock.after, wait: machine.wait },
     shown: (question) => {
       const waiting = machine.life?.broker.askers.waiting ?? [];
-      watch.isShown(
+      watch.screen.shows(
         question,
         waiting.map(({ source }) => source),
       );
       const deed = deeds.current.getStore();
       if (deed) {
         deed.isAsked = true;
-        asked.set(question.nonce, { deed, bound: watch.boundOf(deed) });
+        asked.set(question.nonce, { deed, bound: deed.bound });
       }
     },
     hidden: () => {
-      watch.isHidden();
+      watch.screen.hides();
       // The answer may have been to freeze.
       frozen.isWorthALook = true;
     },
