@@ -13,6 +13,7 @@ import type { Admin } from './qubesadmin/admin.ts';
 import type { AdminCall } from './qubesadmin/client.ts';
 import type { Tools } from './qubesadmin/tool.ts';
 import { AdminError } from './qubesadmin/wire.ts';
+import type { Left } from './services/debris.ts';
 import type { Quarantine } from './services/quarantine.ts';
 import { SERVICES } from './services/registry.ts';
 import { look, type Resolved } from './services/resolve.ts';
@@ -38,6 +39,8 @@ export interface BrokerParts extends ConfirmerParts {
   readonly undo: Pick<UndoStore, 'keep' | 'spend'>;
   /** What `admin` and `fleet` keep from callers. */
   readonly quarantine: Quarantine;
+  /** Told what a creation leaves, which is to be settled (services/debris.ts). */
+  readonly left: (left: Left) => void;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Buffer;

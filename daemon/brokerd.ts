@@ -27,7 +27,7 @@ import { adminCallsTo } from './qubesadmin/client.ts';
 import { followEvents } from './qubesadmin/events.ts';
 import { toolsIn } from './qubesadmin/tool.ts';
 import { startReaper } from './reaper/reaper.ts';
-import { type Settled, settledText, startSettling } from './services/debris.ts';
+import { type Settled, settledText, settleLeft, startSettling } from './services/debris.ts';
 import { Quarantine } from './services/quarantine.ts';
 import { openSettings } from './settings/open.ts';
 import { type Complaint, complaintText } from './settings/settings.ts';
@@ -130,6 +130,7 @@ const main = async (): Promise<void> => {
     journal,
     undo,
     quarantine,
+    left: (left) => settleLeft(settlingParts, left),
     nonces: new Nonces(randomBytes, monotonicMs),
     restraint,
     restrained: (sentence, source) => log.warn({ source }, sentence),

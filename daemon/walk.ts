@@ -106,8 +106,6 @@ export class Walk {
     const ofCall = this.#ofCall(qubes);
     const began = monotonicMs();
     let cause: string | null = null;
-    /** Whether a later start will know of what is left behind. */
-    let isKept = true;
     let seq: number;
     try {
       ({ seq } = await journal.append({ ...ofCall, type: 'intent', digest, nonce }));
@@ -124,17 +122,16 @@ export class Walk {
           undo.keep({ seq, at: now(), service: this.service.name, source, principal, qube: { name, uuid }, change }),
         order: (covers) => quarantine.order(covers),
         quarantine: async ({ name, uuid }) => {
-          // Where it cannot be written down, the intent stays open: the next start looks into it again.
-          isKept = await quarantine.keep({ name, uuid, at: now() });
-          if (isKept) return;
+          if (await quarantine.keep({ name, uuid, at: now() })) return;
+          // Then the intent is all by which a later start can know of it.
           const qube = uuid === null ? null : { role: 'created', name, uuid };
           journal.note({ type: 'step', call: this.#call, step: UNSAVED, qube });
         },
-        cameToLight: async (finding, child) => {
-          // A finding would close the intent by which alone the next start knows of it.
-          if (finding === 'half-done' && !isKept) return;
+        left: (child, order) => this.#parts.left({ seq, child, order }),
+        cameToNothing: async (child) => {
           const { service, action } = ofCall;
-          journal.note({ type: 'finding', intent_seq: seq, service, action, finding, qubes: child ? [child] : [] });
+          const qubes = child ? [child] : [];
+          journal.note({ type: 'finding', intent_seq: seq, service, action, finding: 'not-done', qubes });
           const name = this.wish.claims?.[0];
           if (isQubeName(name)) await quarantine.forget(name);
         },

@@ -64,6 +64,8 @@ export interface Journal {
   append(record: JournalRecord): Promise<{ seq: number }>;
   /** For records nobody waits for: same order, same batches. Never throws; what is lost is counted in a `gap` record. */
   note(record: JournalRecord): void;
+  /** The intents that are on disk and still open, oldest first: those under way, and those that left something. */
+  unfinished(): readonly UnfinishedIntent[];
   /** As of the last write. Stays bad until a write succeeds: every append and `recover` tries. */
   health(): Health;
   /** Waits for what is queued, and tries to come back where the journal is down. */
@@ -328,7 +330,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   flushing = flush();
   await flushing;
   begun = true;
-  return { journal: { append, note, health, recover, close }, ...opening };
+  return { journal: { append, note, unfinished: () => open.list(), health, recover, close }, ...opening };
 }
 
 interface Open {

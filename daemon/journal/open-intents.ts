@@ -7,6 +7,8 @@ export type UnfinishedIntent = Intent & {
   readonly seq: number;
   readonly ts: string;
   readonly steps: readonly StepTaken[];
+  /** Whether it was under way when the journal ends, rather than left open by an earlier start or after its outcome. */
+  readonly current: boolean;
 };
 
 /** What of a record is looked at here; any chained record has it. */
@@ -71,9 +73,11 @@ export const COMPLETE = 'complete';
 export const LEFT = 'left behind';
 export const UNSAVED = 'not in quarantine';
 
-/** An effect that ended and may have left a qube that nothing else will know of is for the next start to look into. */
-const leavesUnknown = (intent: UnfinishedIntent | undefined): boolean =>
-  intent?.steps.some(({ step, qube }) => step === UNSAVED || (step === LEFT && qube === null)) ?? false;
+type Open = Omit<UnfinishedIntent, 'current'>;
+
+/** An effect that ended and left something, or may have, is looked into after that, by this start or the next one. */
+const leaves = (intent: Open | undefined): boolean =>
+  intent?.steps.some(({ step }) => step === UNSAVED || step === LEFT) ?? false;
 
 /** With so many disposables known, it is not told any more which was made by which order. */
 export const MAX_KNOWN = 512;
@@ -83,10 +87,10 @@ export const MAX_KNOWN = 512;
  * or later by the finding that names it. Where intents share a call, an outcome closes the newest that is open.
  */
 export function openIntents(): OpenIntents {
-  const open = new Map<number, UnfinishedIntent>();
+  const open = new Map<number, Open>();
   let ofThisStart = new Map<unknown, number[]>();
 
-  const add = (intent: UnfinishedIntent, current: boolean) => {
+  const add = (intent: Open, current: boolean) => {
     open.set(intent.seq, intent);
     if (!current) return;
     const seqs = ofThisStart.get(intent.call);
@@ -94,12 +98,12 @@ export function openIntents(): OpenIntents {
     else seqs.push(intent.seq);
   };
 
-  const addStep = (intent: UnfinishedIntent | undefined, step: StepTaken): void => {
+  const addStep = (intent: Open | undefined, step: StepTaken): void => {
     if (!intent || intent.steps.length >= MAX_STEPS) return;
     open.set(intent.seq, { ...intent, steps: [...intent.steps, step] });
   };
 
-  /** A qube that became whole is none that an order left whose answer is still looked for. */
+  /** A qube that became whole is none that another order made, and its name was free until then. */
   const isNotAnother = (uuid: string): void => {
     for (const [seq, intent] of open) {
       if (!intent.steps.some(({ known }) => known)) continue;
@@ -111,8 +115,13 @@ export function openIntents(): OpenIntents {
   };
 
   /** A plan's own intent has its nonce; those of its steps only name it. */
-  const ofPlan = ({ plan, nonce }: Seen): UnfinishedIntent | undefined =>
+  const ofPlan = ({ plan, nonce }: Seen): Open | undefined =>
     typeof plan === 'string' && nonce !== plan ? [...open.values()].find((intent) => intent.nonce === plan) : undefined;
+
+  const list = (): UnfinishedIntent[] => {
+    const current = new Set([...ofThisStart.values()].flat());
+    return [...open.values()].map((intent) => ({ ...intent, current: current.has(intent.seq) }));
+  };
 
   return {
     see(record) {
@@ -141,7 +150,7 @@ export function openIntents(): OpenIntents {
         case 'outcome': {
           const seqs = ofThisStart.get(record.call);
           const closed = seqs?.pop();
-          if (closed !== undefined && !leavesUnknown(open.get(closed))) open.delete(closed);
+          if (closed !== undefined && !leaves(open.get(closed))) open.delete(closed);
           if (seqs?.length === 0) ofThisStart.delete(record.call);
           addStep(ofPlan(record), { step: record.ok === true ? PLAN_STEP.done : PLAN_STEP.failed, qube: null });
           break;
@@ -151,12 +160,10 @@ export function openIntents(): OpenIntents {
           break;
       }
     },
-    list: () => [...open.values()],
-    carry() {
-      const current = new Set([...ofThisStart.values()].flat());
-      return [...open.values()]
+    list,
+    carry: () =>
+      list()
         .slice(-MAX_CARRIED)
-        .map(({ seq, ts, steps, ...intent }) => ({ seq, ts, current: current.has(seq), intent, steps }));
-    },
+        .map(({ seq, ts, steps, current, ...intent }) => ({ seq, ts, current, intent, steps })),
   };
 }

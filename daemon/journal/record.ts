@@ -54,7 +54,7 @@ export interface Step extends StepTaken {
 export interface StepTaken {
   readonly step: string;
   readonly qube: NamedQube | null;
-  /** Before a disposable is created: the uuids of those there are, so that the new one is known by not being among them. */
+  /** Before a qube is created: those it is not, by uuid, so that a new disposable is known by not being among them. */
   readonly known?: readonly string[] | null;
 }
 export interface Outcome extends OfCall {

@@ -140,7 +140,8 @@ const rehearsedWork = ({ now }: BrokerParts): Work => ({
   cause: () => {},
   order: () => ({ found: () => {}, whole: () => {}, over: () => {} }),
   quarantine: async () => {},
-  cameToLight: async () => {},
+  left: () => {},
+  cameToNothing: async () => {},
 });
 
 /** A uuid of version 8 (RFC 9562: custom) that no qube has. */

@@ -37,7 +37,9 @@ export interface Phase {
 export interface Birth<Answer> {
   /** What to call it where it has to be named and nobody knows more; null where qubesd chooses the name. */
   readonly name: string | null;
-  /** As in the record of a step. */
+  /** What qubesd calls it in its answer to the order, where that says more. Not checked yet. */
+  nameIn?(answer: Answer): string;
+  /** The uuids of the qubes that it is not, as in the record of a step; null where there are too many to tell. */
   readonly known: readonly string[] | null;
   readonly failed: Failure;
   /** Whether a qube may be the one that the order makes. */
@@ -59,11 +61,11 @@ export interface Birth<Answer> {
 /** The step before the creating call. */
 export const CREATE = 'create';
 
-/** The qube that was ordered under this name. */
+/** The qube that was ordered under this name, which is none of these. */
 export const namedAs =
-  (name: unknown): Covers =>
+  (name: unknown, others: ReadonlySet<string> = new Set()): Covers =>
   (row) =>
-    row.name === name;
+    row.name === name && !others.has(row.uuid);
 /** The disposable that was ordered when there were these; null where nobody knows which there were. */
 export const anotherThan =
   (known: ReadonlySet<string> | null): Covers =>
@@ -83,6 +85,7 @@ export const asBefore = (label: string): Failure => ({ undone: refuse(label), le
 export const bear = async <Answer>(birth: Birth<Answer>, admin: Admin, work: Work): Promise<Child | Refusal> => {
   let { failed } = birth;
   let reached: 'nothing' | 'order' | 'answer' = 'nothing';
+  let { name } = birth;
   let child: Child | null = null;
   const order = work.order(birth.covers);
   try {
@@ -90,6 +93,7 @@ export const bear = async <Answer>(birth: Birth<Answer>, admin: Admin, work: Wor
     reached = 'order';
     const answer = await birth.order();
     reached = 'answer';
+    name = birth.nameIn?.(answer) ?? name;
     child = await birth.locate(answer);
     order.found(child.uuid);
     work.changed(child.name);
@@ -110,11 +114,11 @@ export const bear = async <Answer>(birth: Birth<Answer>, admin: Admin, work: Wor
     }
     const isUndone = child
       ? await undo(child, order, admin, work)
-      : await undoUnknown(reached === 'order' ? error : null, birth, order, admin, work);
+      : await undoUnknown(reached === 'order' ? error : null, name, birth, order, admin, work);
     if (!isUndone) {
       work.cause(`${cause}, rollback failed`);
-      const name = child?.name ?? birth.name;
-      return name === null ? failed.undone : failed.left(name);
+      const known = child?.name ?? birth.name;
+      return known === null ? failed.undone : failed.left(known);
     }
     // What nobody planned is told to the operator; the caller's reply is the same.
     if (cause === UNPLANNED) throw error;
@@ -143,7 +147,7 @@ const VANISH_MS = 200;
 
 type Pause = Work['pause'];
 
-/** Takes a qube away that was just created. True only when qubesd says that it is gone; else it is in quarantine after that. */
+/** Takes a qube away that was just created. True only when qubesd says that it is gone; else it is left, in quarantine. */
 const undo = async (child: Child, order: Order, admin: Admin, work: Work): Promise<boolean> => {
   // Taking away is safe with or without a journal that takes it down.
   await work.step('rollback', child).catch(() => {});
@@ -151,11 +155,12 @@ const undo = async (child: Child, order: Order, admin: Admin, work: Work): Promi
   try {
     isGone = await remove(child.uuid, admin, work.pause);
   } finally {
-    if (!isGone) {
+    if (isGone) order.over();
+    else {
       await work.quarantine(child);
       await work.step(LEFT, child).catch(() => {});
+      work.left(child, order);
     }
-    order.over();
     work.changed(child.name);
   }
   return isGone;
@@ -193,9 +198,10 @@ const insistently = async <T>(read: () => Promise<T>, pause: Pause): Promise<T |
   }
 };
 
-/** The order failed, or its answer led nowhere: looks whether it made something all the same. While that is open, so is the order. */
+/** The order failed, or its answer led nowhere: looks whether it made something all the same. */
 const undoUnknown = async <Answer>(
   failure: unknown,
+  name: string | null,
   birth: Birth<Answer>,
   order: Order,
   admin: Admin,
@@ -204,20 +210,16 @@ const undoUnknown = async <Answer>(
   const known = failure instanceof AdminError ? failure : null;
   // Without a connection nothing was ordered.
   const found = known?.kind === 'unreachable' ? null : await insistently(() => birth.search(known), work.pause);
-  if (found && (await undo(found, order, admin, work))) return true;
+  if (found) return undo(found, order, admin, work);
   if (found === null && !known?.late) {
     order.over();
     return true;
   }
-  if (found === undefined || (found === null && known?.late)) await leaveUnseen(birth.name, work);
-  if (known?.late) undoLate(known.late, birth, order, admin, work);
-  return found === null;
-};
-
-/** Whatever has the name is in quarantine; of a name that is qubesd's to choose the next start looks for what it can be. */
-const leaveUnseen = async (name: string | null, work: Work): Promise<void> => {
   if (isQubeName(name)) await work.quarantine({ name, uuid: null });
-  else await work.step(LEFT, null).catch(() => {});
+  await work.step(LEFT, null).catch(() => {});
+  if (known?.late) undoLate(known.late, birth, order, admin, work);
+  else work.left(null, order);
+  return found === null;
 };
 
 /** An answer after its deadline proves that the qube is ours and stands there incomplete. Nobody waits for it any more. */
@@ -228,15 +230,23 @@ const undoLate = <Answer>(
   admin: Admin,
   work: Work,
 ): void => {
+  let name: string | undefined;
   const end = async (): Promise<void> => {
     // What qubesd refuses it has taken back.
     const data = await late.catch(refusedOr);
-    const child = data && (await birth.locate(birth.late(data)));
-    const isGone = child === null || (await undo(child, order, admin, work));
+    const answer = data && birth.late(data);
+    name = answer ? birth.nameIn?.(answer) : undefined;
+    const child = answer && (await birth.locate(answer));
+    if (child && !(await undo(child, order, admin, work))) return;
     order.over();
-    await work.cameToLight(isGone ? 'not-done' : 'half-done', child);
+    await work.cameToNothing(child);
   };
-  end().catch(() => {});
+  end().catch(async (error: unknown) => {
+    // It is named, and could not be looked at.
+    const isUnseen = error instanceof AdminError && error.kind !== 'malformed';
+    if (isUnseen && isQubeName(name)) await work.quarantine({ name, uuid: null });
+    work.left(null, order);
+  });
 };
 
 const refusedOr = (error: unknown): null => {
@@ -304,7 +314,7 @@ export const namedBirth = (named: Named, failed: Failure, admin: Admin): Omit<Bi
   const find = async (): Promise<Row | null> => (isQubeName(name) ? admin.row(name) : null);
   return {
     name,
-    known: null,
+    known: [],
     failed,
     covers: namedAs(name),
     order: async () => {

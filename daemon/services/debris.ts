@@ -1,9 +1,10 @@
-// What a crash left (I4, R23): intents without outcome are looked at, never retried. A qube that is provably a creation's
-// and not whole goes; one that cannot go loses what makes it usable, and is in quarantine; all else is named in the journal.
+// What a crash left (I4, R23), and what a creation left that could not take away again what it had made: intents without
+// outcome are looked at, never retried. After a crash a qube that is provably a creation's and not whole goes; one that cannot
+// go loses what makes it usable, and is in quarantine; all else is named in the journal.
 import { isControlled, isRestriction } from '../authority/birth.ts';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import type { Journal } from '../journal/journal.ts';
-import { COMPLETE, PLAN_STEP, UNSAVED, type UnfinishedIntent } from '../journal/open-intents.ts';
+import { COMPLETE, LEFT, PLAN_STEP, UNSAVED, type UnfinishedIntent } from '../journal/open-intents.ts';
 import type { Finding, NamedQube } from '../journal/record.ts';
 import type { UndoEntry } from '../journal/undo-entry.ts';
 import { isQubeName, isUuid, type Uuid } from '../names.ts';
@@ -14,7 +15,7 @@ import { anotherThan, CREATE, childOf, failing, isUnfinished, namedAs, remove } 
 import { clone } from './clone.ts';
 import { newDisposables } from './disposables.ts';
 import { lifecycle } from './lifecycle.ts';
-import type { Order, Quarantine } from './quarantine.ts';
+import { MAY_COME_MS, type Order, type Quarantine } from './quarantine.ts';
 import { setFeature } from './set-feature.ts';
 import { setFirewall } from './set-firewall.ts';
 import { setProperty } from './set-property.ts';
@@ -22,7 +23,7 @@ import { spawn } from './spawn.ts';
 import { spawnDisposable } from './spawn-disposable.ts';
 import { changedBy, type Standing, standingOf } from './take-back.ts';
 
-/** What was found about one intent; `finding` is null where qubesd or the journal could not be asked, so it stays open. */
+/** What was found about one intent; `finding` is null where it stays open: nobody could be asked, or it may still come about. */
 export interface Settled {
   readonly intent: UnfinishedIntent;
   readonly finding: Finding['finding'] | null;
@@ -30,11 +31,32 @@ export interface Settled {
   readonly qubes: readonly NamedQube[];
   /** With null: what stood in the way, for the log. */
   readonly why?: string;
+  /** With null: what was ordered is not there, and may come until then. Milliseconds since 1970. */
+  readonly mayComeUntil?: number;
 }
 
 interface Found {
   readonly finding: Finding['finding'];
   readonly qubes: readonly NamedQube[];
+}
+
+/** What was ordered is not there yet. qubesd goes on with what the broker does not wait for any more. */
+class StillToCome extends Error {
+  override readonly name = 'StillToCome';
+  readonly until: number;
+
+  constructor(until: number) {
+    super('what was ordered is not there yet');
+    this.until = until;
+  }
+}
+
+/** What a creation of this start leaves: the qube, or null where nobody saw it. */
+export interface Left {
+  /** Of its intent. */
+  readonly seq: number;
+  readonly child: NamedQube | null;
+  readonly order: Order;
 }
 
 /** What changes kept for their undo, with which it can be seen whether they were made. */
@@ -46,14 +68,22 @@ export interface Kept {
 
 const NOTHING_KEPT: Kept = { get: () => null, remembers: () => false };
 
-/** `first`: no call was answered since the broker started, so whatever a creation left stands alone. */
-type Examine = (intent: UnfinishedIntent, admin: Admin, first: boolean, kept: Kept) => Promise<Found>;
+interface Look {
+  readonly admin: Admin;
+  readonly quarantine: SettlingParts['quarantine'];
+  readonly kept: Kept;
+  /** No call was answered since the broker started, so whatever a creation left stands alone. */
+  readonly first: boolean;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+type Examine = (intent: UnfinishedIntent, look: Look) => Promise<Found>;
 
 export interface SettlingParts {
   readonly unfinished: readonly UnfinishedIntent[];
   readonly admin: Admin;
   readonly journal: Pick<Journal, 'append'>;
-  readonly quarantine: Pick<Quarantine, 'order' | 'keep'>;
+  readonly quarantine: Pick<Quarantine, 'order' | 'keep' | 'has' | 'isWhole' | 'complaint'>;
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly undo?: Kept;
@@ -61,11 +91,13 @@ export interface SettlingParts {
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
   /** Calls back once, after that many milliseconds. */
   readonly after: (ms: number, work: () => void) => unknown;
-  /** Told once of each intent that was settled, and at every try of those that were not. */
+  /** Told of each intent that was settled, and of those that were not whenever the reason is a new one. */
   readonly report: (settled: Settled) => void;
 }
 
 const RETRY_MS = 30_000;
+/** By then the reply has gone out, and what it says of the moment is true no longer than that (vector S72). */
+export const LEFT_AFTER_MS = 10_000;
 
 /**
  * Settles the intents of earlier starts, and tries again for as long as qubesd cannot be asked. Resolves after the first try. From
@@ -76,18 +108,38 @@ export const startSettling = async (parts: SettlingParts, first = true): Promise
   await settling(parts, orders, first);
 };
 
+/** The same for what a creation leaves now, some seconds after its reply. Its order ends when that of the settling stands. */
+export const settleLeft = (
+  parts: Omit<SettlingParts, 'unfinished'> & { readonly journal: Pick<Journal, 'unfinished'> },
+  { seq, child, order }: Left,
+): void => {
+  const look = (): void => {
+    const intent = parts.journal.unfinished().find((each) => each.seq === seq);
+    // Without its intent the order is all that holds it.
+    if (!intent) return;
+    const steps = [...intent.steps, { step: LEFT, qube: child, known: null }];
+    void startSettling({ ...parts, unfinished: [{ ...intent, steps }] }, false);
+    order.over();
+  };
+  parts.after(LEFT_AFTER_MS, look);
+};
+
 const settling = async (
   parts: SettlingParts,
   orders: ReadonlyMap<number, Order | null>,
   first: boolean,
+  reported: ReadonlyMap<number, string> = new Map(),
 ): Promise<void> => {
   const { unfinished, alone, after, report } = parts;
   if (unfinished.length === 0) return;
   const settled = await alone(() => settle(parts, first));
   for (const { finding, intent } of settled) if (finding !== null) orders.get(intent.seq)?.over();
-  for (const each of settled) report(each);
-  const open = settled.filter(({ finding }) => finding === null).map(({ intent }) => intent);
-  if (open.length > 0) after(RETRY_MS, () => void settling({ ...parts, unfinished: open }, orders, false));
+  for (const each of settled) if (each.finding !== null || reported.get(each.intent.seq) !== each.why) report(each);
+  const open = settled.filter(({ finding }) => finding === null);
+  if (open.length === 0) return;
+  const whys = new Map(open.map(({ intent, why = '' }) => [intent.seq, why]));
+  const again = { ...parts, unfinished: open.map(({ intent }) => intent) };
+  after(RETRY_MS, () => void settling(again, orders, false, whys));
 };
 
 /** null where it orders no qube, or where that is whole. */
@@ -97,7 +149,7 @@ const orderOf = ({ service, steps, args }: UnfinishedIntent, quarantine: Pick<Qu
   const child = createdBy(steps);
   if (child) return quarantine.order(({ uuid }) => uuid === child.uuid);
   const known = ordered.known ? new Set(ordered.known) : null;
-  return quarantine.order(isQubeName(args.name) ? namedAs(args.name) : anotherThan(known));
+  return quarantine.order(isQubeName(args.name) ? namedAs(args.name, known ?? undefined) : anotherThan(known));
 };
 
 /** Looks at each intent and journals what became of it. `first`: no call was answered since the broker started. */
@@ -106,7 +158,9 @@ export const settle = async (
   first: boolean,
 ): Promise<Settled[]> => {
   const settled: Settled[] = [];
-  for (const intent of parts.unfinished) settled.push(await settleOne(intent, parts, first));
+  // What is there is rather the last one's than an earlier one's that nobody has seen anything of so far.
+  const inTurn = parts.unfinished.toSorted((a, b) => Number(b.current) - Number(a.current));
+  for (const intent of inTurn) settled.push(await settleOne(intent, parts, first));
   return settled;
 };
 
@@ -116,11 +170,12 @@ const settleOne = async (
   first: boolean,
 ): Promise<Settled> => {
   try {
-    const found = await examine(intent, admin, first, undo);
+    const found = await examine(intent, { admin, quarantine, kept: undo, first, now: now() });
     if (found.finding === 'half-done' || found.finding === 'unknown') {
       // Before the finding closes the intent: by then a later start has to know of it by itself.
       for (const { role, name, uuid } of found.qubes) {
         if (role !== 'created' || !isQubeName(name) || !isUuid(uuid)) continue;
+        if (isReleased(intent, uuid, quarantine)) continue;
         if (!(await quarantine.keep({ name, uuid, at: now() }))) throw new Error('the quarantine cannot be written');
       }
     }
@@ -129,19 +184,21 @@ const settleOne = async (
     return { intent, ...found };
   } catch (error) {
     // Whatever it was, the intent stays open and the broker starts.
-    return { intent, finding: null, qubes: namedIn(intent), why: error instanceof Error ? error.message : 'unknown' };
+    const why = error instanceof Error ? error.message : 'unknown';
+    const until = error instanceof StillToCome ? { mayComeUntil: error.until } : {};
+    return { intent, finding: null, qubes: namedIn(intent), why, ...until };
   }
 };
 
 /** Rejects with `AdminError` when qubesd is away; what it refuses to tell is unknown, unless it is which qube a creation left. */
-const examine: Examine = async (intent, admin, first, kept) => {
+const examine: Examine = async (intent, look) => {
   const { service, steps } = intent;
   try {
-    return await (EXAMINE.get(service) ?? unknown)(intent, admin, first, kept);
+    return await (EXAMINE.get(service) ?? unknown)(intent, look);
   } catch (error) {
     if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
     if (CREATIONS.has(service) && !createdBy(steps)) throw error;
-    return unknown(intent, admin, first, kept);
+    return unknown(intent, look);
   }
 };
 
@@ -155,8 +212,8 @@ const createdBy = (steps: UnfinishedIntent['steps']): NamedQube | null =>
   steps.findLast(({ qube }) => qube?.role === 'created')?.qube ?? null;
 
 /** What became of it, for the operator. */
-export const settledText = ({ intent, finding, qubes }: Settled): string => {
-  const begun = `${intent.service} ${intent.action} was begun before the broker last stopped`;
+export const settledText = ({ intent, finding, qubes, mayComeUntil }: Settled): string => {
+  const begun = `${intent.service} ${intent.action} was begun at ${intent.ts}`;
   const names = [...new Set([...qubes.map(({ name }) => name), ...orderedBy(intent, finding)])].join(', ');
   switch (finding) {
     case 'done':
@@ -168,6 +225,10 @@ export const settledText = ({ intent, finding, qubes }: Settled): string => {
     case 'unknown':
       return `${begun}, and may have been done or not. Look in dom0 at: ${names || 'the qubes of that time'}.`;
     case null:
+      if (mayComeUntil !== undefined) {
+        const until = new Date(mayComeUntil).toISOString();
+        return `${begun}, and nothing of it is there yet. Until ${until} the broker keeps looking; there is nothing to do.`;
+      }
       return `${begun}. qubesd or the journal cannot be asked what became of it${names && ` (${names})`}; the broker tries again.`;
   }
 };
@@ -188,51 +249,90 @@ type Search = (
 
 const creation =
   (search: Search): Examine =>
-  async (intent, admin, first) => {
-    const { steps } = intent;
+  async (intent, { admin, quarantine, first, now }) => {
+    const { steps, ts, current } = intent;
     const child = createdBy(steps);
     if (steps.some(({ step }) => step === COMPLETE))
       return { finding: await isThere(child, admin), qubes: child ? [child] : [] };
-    if (child) return { finding: await takeAway(child.uuid, admin), qubes: [child] };
+    const isLeft = steps.some(({ step }) => step === LEFT || step === UNSAVED);
+    if (child) {
+      const finding = isLeft
+        ? await disarmLeft(intent, child.uuid, admin, quarantine)
+        : await takeAway(child.uuid, admin);
+      return { finding, qubes: [child] };
+    }
     if (!steps.some(({ step }) => step === CREATE)) return { finding: 'not-done', qubes: [] };
 
     const { rows, sure } = await search(intent, admin);
-    const qubes = rows.map(childOf);
-    const [only] = rows;
-    if (!only) return { finding: 'not-done', qubes };
-    // Of a name that was left to a later start, the qube that has it by then may be anybody's.
-    const isOurs = sure && first && !steps.some(({ step }) => step === UNSAVED);
-    return { finding: isOurs ? await takeAway(only.uuid, admin) : 'unknown', qubes };
+    const candidates = rows.filter(({ uuid }) => !quarantine.isWhole(uuid));
+    const qubes = candidates.map(childOf);
+    const [only] = candidates;
+    if (!only) {
+      // By clocks that are set back, too.
+      if (Math.abs(now - Date.parse(ts)) < MAY_COME_MS) throw new StillToCome(Date.parse(ts) + MAY_COME_MS);
+      return { finding: 'not-done', qubes };
+    }
+    // Some time later, or in another life, the qube that has the name or is new may be anybody's.
+    return { finding: sure && first && current && !isLeft ? await takeAway(only.uuid, admin) : 'unknown', qubes };
   };
+
+/**
+ * The caller has been told that a person has to clean up, so what is left is no longer taken away, which might be work of that
+ * person by now. It is disarmed, since the platform's own policy goes by tags and knows of no quarantine.
+ */
+const disarmLeft = async (
+  intent: UnfinishedIntent,
+  uuid: string,
+  admin: Admin,
+  quarantine: Look['quarantine'],
+): Promise<Finding['finding']> => {
+  if (!isUuid(uuid)) return 'unknown';
+  if (quarantine.complaint !== null) throw new Error('the quarantine cannot be read');
+  if (!(await admin.rowOf(uuid))) return 'not-done';
+  if (!isReleased(intent, uuid, quarantine)) await disarm(uuid, admin);
+  return 'half-done';
+};
+
+/** Whether the operator has let go of what was left: it was in quarantine, and is no more. */
+const isReleased = ({ steps }: UnfinishedIntent, uuid: Uuid, quarantine: Look['quarantine']): boolean =>
+  steps.some(({ step, qube }) => step === LEFT && qube?.uuid === uuid) &&
+  !steps.some(({ step }) => step === UNSAVED) &&
+  !quarantine.has(uuid);
 
 /** What was complete may have been taken away all the same, where the disk would not vouch for that step. */
 const isThere = async (child: NamedQube | null, admin: Admin): Promise<Finding['finding']> =>
   isUuid(child?.uuid) && !(await admin.rowOf(child.uuid)) ? 'not-done' : 'done';
 
-const searchSpawned: Search = async ({ args, qubes }, admin) => {
-  const template = qubes.find(({ role }) => role === 'template')?.name ?? '';
-  return searchNamed(args.name, args.klass === 'DispVM' ? 'DispVM' : 'AppVM', template, admin);
+const searchSpawned: Search = async (intent, admin) => {
+  const template = intent.qubes.find(({ role }) => role === 'template')?.name ?? '';
+  return searchNamed(intent, intent.args.klass === 'DispVM' ? 'DispVM' : 'AppVM', template, admin);
 };
 
-const searchCloned: Search = async ({ args, qubes }, admin) => {
-  const source = qubes.find(({ role }) => role === 'source')?.uuid;
+const searchCloned: Search = async (intent, admin) => {
+  const source = intent.qubes.find(({ role }) => role === 'source')?.uuid;
   const row = isUuid(source) ? await admin.rowOf(source) : null;
   const template = row ? (await admin.property({ uuid: row.uuid }, 'template')).text : '';
-  return searchNamed(args.name, row?.klass ?? '', template, admin);
+  return searchNamed(intent, row?.klass ?? '', template, admin);
 };
 
 /** The name was free when the order was given, so a qube that has it now and is just born is the one ordered. */
-const searchNamed = async (name: unknown, klass: string, template: string, admin: Admin) => {
-  const row = isQubeName(name) ? await admin.row(name) : null;
-  return row ? { rows: [row], sure: await isUnfinished(row, klass, template, admin) } : { rows: [], sure: true };
+const searchNamed = async ({ args, steps }: UnfinishedIntent, klass: string, template: string, admin: Admin) => {
+  const row = isQubeName(args.name) ? await admin.row(args.name) : null;
+  return row && !notIt(steps)?.includes(row.uuid)
+    ? { rows: [row], sure: await isUnfinished(row, klass, template, admin) }
+    : { rows: [], sure: true };
 };
 
 const searchDisposable: Search = async ({ steps, qubes }, admin) => {
-  const known = steps.find(({ step }) => step === CREATE)?.known ?? null;
+  const known = notIt(steps);
   const template = qubes.find(({ role }) => role === 'dvmt')?.name;
   const rows = isQubeName(template) ? await newDisposables(template, new Set(known), admin) : [];
   return { rows, sure: known !== null && rows.length === 1 };
 };
+
+/** The qubes that were there before, or became whole since; null where they were too many. */
+const notIt = (steps: UnfinishedIntent['steps']): readonly string[] | null =>
+  steps.find(({ step }) => step === CREATE)?.known ?? null;
 
 /** A start does not wait for qubesd; it tries again later. */
 const atOnce = async (): Promise<void> => {};
@@ -267,7 +367,7 @@ const REACHED: Readonly<Record<string, { readonly done: PowerState; readonly und
   unpause: { done: 'Running', undone: 'Paused' },
 };
 
-const transition: Examine = async ({ action, qubes }, admin) => {
+const transition: Examine = async ({ action, qubes }, { admin }) => {
   const uuid = qubes.find(({ role }) => role === 'target')?.uuid;
   if (!isUuid(uuid)) return { finding: 'unknown', qubes };
   const row = await admin.rowOf(uuid);
@@ -288,7 +388,7 @@ const removal = async (uuid: Uuid, admin: Admin): Promise<Finding['finding']> =>
 // ---- changes of a value: what was kept for their undo says what they made of what
 
 /** No entry, although it would be here: the effect comes after its entry, so it never began. */
-const change: Examine = async ({ seq, ts, qubes }, admin, _, kept) => {
+const change: Examine = async ({ seq, ts, qubes }, { admin, kept }) => {
   const entry = kept.get(seq);
   if (!entry) return { finding: kept.remembers(Date.parse(ts)) ? 'not-done' : 'unknown', qubes };
   return { finding: MADE[(await standing(entry, admin)) ?? 'other'], qubes };
@@ -325,10 +425,11 @@ const plan: Examine = async ({ steps, args, qubes }) => {
 
 // ---- the operator's own
 
-const operators: Examine = async (intent, admin, first, kept) => {
+const operators: Examine = async (intent, look) => {
   const { action, args, qubes } = intent;
+  const { admin, kept } = look;
   const uuid = qubes.find(({ role }) => role === 'target')?.uuid;
-  if (!isUuid(uuid)) return unknown(intent, admin, first, kept);
+  if (!isUuid(uuid)) return unknown(intent, look);
   if (action === 'undo') {
     const entry = typeof args.seq === 'number' ? kept.get(args.seq) : null;
     return { finding: entry ? UNDONE[(await standing(entry, admin)) ?? 'other'] : 'unknown', qubes };
@@ -336,7 +437,7 @@ const operators: Examine = async (intent, admin, first, kept) => {
   const row = await admin.rowOf(uuid);
   if (action === 'reap-tombstone') return { finding: row ? 'not-done' : 'done', qubes };
   if (action === 'restore-tombstone' && row) return { finding: RESTORED[await removal(uuid, admin)], qubes };
-  return unknown(intent, admin, first, kept);
+  return unknown(intent, look);
 };
 
 /** Bringing back is removing in reverse. */

@@ -74,6 +74,12 @@ export class Quarantine {
   holds = (row: Subject): boolean =>
     this.keeps(row) || (!this.#whole.has(row.uuid) && [...this.#orders.values()].some((covers) => covers(row)));
 
+  /** Whether it is in quarantine by itself, and not by its name. */
+  has = (uuid: Uuid): boolean => this.#held.has(uuid);
+
+  /** Whether it was found whole, or released, while a creation was open: then it is not what that left. */
+  isWhole = (uuid: Uuid): boolean => this.#whole.has(uuid);
+
   /** By name. */
   get qubes(): readonly Quarantined[] {
     return [...this.#held.values()].sort((a, b) => (a.name < b.name ? -1 : 1));

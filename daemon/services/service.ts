@@ -115,7 +115,7 @@ export interface Work {
   step(
     step: string,
     qube: { readonly role: string; readonly name: string; readonly uuid: string } | null,
-    /** As in the record: the uuids of the disposables there are, before another is created. */
+    /** As in the record: the uuids of qubes that the one to be created is not. */
     known?: readonly string[] | null,
   ): Promise<void>;
   /**
@@ -132,11 +132,10 @@ export interface Work {
    * Never rejects.
    */
   quarantine(child: { readonly name: QubeName; readonly uuid: Uuid | null }): Promise<void>;
-  /** What came of a creation whose outcome had to say that it was not known. */
-  cameToLight(
-    finding: 'not-done' | 'half-done',
-    child: { readonly role: string; readonly name: QubeName; readonly uuid: Uuid } | null,
-  ): Promise<void>;
+  /** Some time after the reply it is looked into what the order left, and into whether there is anything; till then the order is open. */
+  left(child: { readonly role: string; readonly name: QubeName; readonly uuid: Uuid } | null, order: Order): void;
+  /** A creation whose outcome had to say that it was not known left nothing: this one, if any, was taken away again. */
+  cameToNothing(child: { readonly role: string; readonly name: QubeName; readonly uuid: Uuid } | null): Promise<void>;
   /** A qube other than the roles was touched: the view must read it again. */
   changed(name: string): void;
   /** Something went wrong that the caller is not told of: a word of ours for the journal's outcome. */

@@ -99,6 +99,7 @@ const perform = async ({ dvmt, egress, tags }: Plan, admin: Admin, work: Work): 
   const known = new Set(before);
   const birth: Birth<Buffer> = {
     name: null,
+    nameIn: (answer) => answer.toString('latin1'),
     known: before.length > MAX_KNOWN ? null : before,
     failed: CREATION,
     covers: anotherThan(known),

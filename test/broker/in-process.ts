@@ -21,6 +21,7 @@ import { type Admin, adminOver } from '../../daemon/qubesadmin/admin.ts';
 import { adminCallsTo, DEADLINES, type Deadlines } from '../../daemon/qubesadmin/client.ts';
 import { type EventStream, followEvents } from '../../daemon/qubesadmin/events.ts';
 import { toolsIn } from '../../daemon/qubesadmin/tool.ts';
+import { type Settled, settleLeft } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import { openSettings, type SettingsReader } from '../../daemon/settings/open.ts';
 import { stateFilesIn } from '../../daemon/state-files.ts';
@@ -73,7 +74,10 @@ export class InProcess {
   readonly unplanned: unknown[] = [];
   /** What the broker told the operator's log. */
   readonly notices: string[] = [];
+  /** What became of what calls left. */
+  readonly settled: Settled[] = [];
   readonly #events: EventStream;
+  #later: (() => void)[] = [];
   readonly #stopping = new AbortController();
 
   constructor(
@@ -105,6 +109,7 @@ export class InProcess {
       randomBytes,
       admin: adminOver(adminCall, this.quarantine.holds),
       quarantine: this.quarantine,
+      left: (left) => settleLeft(settlingParts, left),
       tools: toolsIn(this.tools, { deadlineMs: TOOL_DEADLINE_MS }),
       fleet: this.view,
       settings,
@@ -127,6 +132,20 @@ export class InProcess {
       notice: (sentence) => this.notices.push(sentence),
       pause,
     });
+    const settlingParts = {
+      ...{ admin: this.admin, journal, undo, quarantine: this.quarantine, now, alone: this.broker.betweenCreations },
+      after: (_: number, work: () => void) => this.#later.push(work),
+      report: (settled: Settled) => this.settled.push(settled),
+    };
+  }
+
+  /** Some time passes: what waits for it to look into what calls left looks, once. Resolves when it has. */
+  async later(): Promise<void> {
+    await this.journal.recover();
+    const due = this.#later;
+    this.#later = [];
+    for (const work of due) work();
+    await this.broker.betweenCreations(async () => {});
   }
 
   get world(): World {

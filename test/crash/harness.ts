@@ -13,7 +13,7 @@ import { World } from '../qubesd/world.ts';
 import { quarantineFiles } from '../services/quarantine-files.ts';
 import { Gate } from './gate.ts';
 import { gatedFiles } from './gated-files.ts';
-import { begin, type Life, type Outside } from './life.ts';
+import { AN_HOUR_LATER, begin, type Life, NOW, type Outside } from './life.ts';
 import { FLEET, PLAN_NONCES, type Position, type Scenario, textOf } from './scenarios.ts';
 
 /** After so many kills one life goes on to be used; signatures take their time. */
@@ -282,6 +282,7 @@ export class Act {
     const { world, gate } = this;
     const { quarantineFiles: kept } = this;
     return begin({
+      now: this.isFirstLife ? NOW : AN_HOUR_LATER,
       ...{ root, settings, world, files, gate, onEffect: (what, uuids) => this.#onEffect(what, uuids) },
       // Replaced whole or not at all, as the real one is.
       quarantineFiles: {

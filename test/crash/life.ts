@@ -20,7 +20,7 @@ import { type Admin, adminOver } from '../../daemon/qubesadmin/admin.ts';
 import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
 import type { Tools } from '../../daemon/qubesadmin/tool.ts';
 import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
-import { type Settled, startSettling } from '../../daemon/services/debris.ts';
+import { type Settled, settleLeft, startSettling } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
 import type { StateFiles } from '../../daemon/state-files.ts';
@@ -31,11 +31,14 @@ import type { Caller } from './scenarios.ts';
 import { callTo, eventsOf } from './world-admin.ts';
 
 export const NOW = 1_800_000_000_000;
+export const AN_HOUR_LATER = NOW + 3_600_000;
 
 /** What outlives a broker. */
 export interface Outside {
   /** Holds etc, run, state and log; only etc and run have anything in them. */
   readonly root: string;
+  /** Wall clock, milliseconds since 1970. A life that begins an hour after the last one has nothing of it that may still come. */
+  readonly now: number;
   readonly settings: SettingsReader;
   readonly world: World;
   /** As the broker uses them, with gates or faults of the test's. */
@@ -60,6 +63,8 @@ export interface Life extends Caller {
   call(service: string, request: object, argument?: string): Promise<Reply>;
   /** Takes the change of that intent back, through the operator's verb. */
   takeBack(seq: number): Promise<{ readonly ok: boolean }>;
+  /** Some time passes: what waits for it to look into what calls left looks, once. Resolves when it has. */
+  later(): Promise<void>;
   /** Lets go of timers and of the world. Whatever was open is refused; of a killed life nothing gets anywhere. */
   end(): void;
 }
@@ -67,7 +72,7 @@ export interface Life extends Caller {
 /** Starts a broker on what is there, and has it look into what was left. */
 export const begin = async (outside: Outside): Promise<Life> => {
   const { root, settings, world, files, quarantineFiles, gate, onEffect } = outside;
-  const now = (): number => NOW;
+  const now = (): number => outside.now;
   const monotonicMs = (): number => performance.now();
   const unplanned: unknown[] = [];
   const notices: string[] = [];
@@ -98,6 +103,7 @@ export const begin = async (outside: Outside): Promise<Life> => {
     call,
     admin: adminOver(call, quarantine.holds),
     quarantine,
+    left: (left) => settleLeft(parts, left),
     tools: gatedTools(outside),
     fleet,
     settings,
@@ -122,22 +128,18 @@ export const begin = async (outside: Outside): Promise<Life> => {
     pause: () => new Promise((resolve) => setImmediate(resolve)),
   });
 
-  const parts = { broker, journal, undo, admin, fleet: { changed: () => {} }, now, monotonicMs: () => 0 };
-  const control = controlOver(parts as unknown as ControlParts);
+  const controlParts = { broker, journal, undo, admin, fleet: { changed: () => {} }, now, monotonicMs: () => 0 };
+  const control = controlOver(controlParts as unknown as ControlParts);
   const takeBack: Life['takeBack'] = (seq) => control({ v: 1, verb: 'undo', args: { seq, dry_run: false } });
 
   const settled: Settled[] = [];
-  await startSettling({
-    unfinished,
-    admin,
-    journal,
-    undo,
-    quarantine,
-    now,
-    alone: broker.betweenCreations,
-    after: () => {},
-    report: (each) => settled.push(each),
-  });
+  let due: (() => void)[] = [];
+  const parts = {
+    ...{ admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
+    after: (_: number, work: () => void) => due.push(work),
+    report: (each: Settled) => settled.push(each),
+  };
+  await startSettling({ ...parts, unfinished });
   return {
     broker,
     journal,
@@ -148,6 +150,12 @@ export const begin = async (outside: Outside): Promise<Life> => {
     unplanned,
     notices,
     takeBack,
+    later: async () => {
+      const works = due;
+      due = [];
+      for (const work of works) work();
+      await broker.betweenCreations(async () => {});
+    },
     undoFirst: () => takeBack(undo.list()[0]?.seq ?? 0),
     call: async (service, request, argument = '') =>
       broker.handle({ service, argument, source: 'mcp-control' as QubeName, body: { json: request } }),

@@ -13,7 +13,7 @@ import { born, CREATIONS, type Creation, FILES, FLEET } from '../services/creati
 import { type QuarantineFiles, quarantineFiles } from '../services/quarantine-files.ts';
 import { Gate } from './gate.ts';
 import { gatedFiles } from './gated-files.ts';
-import { begin, type Life } from './life.ts';
+import { AN_HOUR_LATER, begin, type Life, NOW } from './life.ts';
 
 let root: string;
 beforeEach(async () => {
@@ -40,13 +40,14 @@ interface Place {
   memory: MemoryFiles;
 }
 
-const live = (place: Place, gate: Gate): Promise<Life> => {
+const live = (place: Place, gate: Gate, now: number): Promise<Life> => {
   const { world, kept, memory } = place;
   return begin({
     ...{
       root,
       world,
       gate,
+      now,
       settings: openSettings(join(root, 'etc')),
       files: gatedFiles(memory, gate),
       onEffect: () => {},
@@ -80,12 +81,13 @@ const isUnseen = async (life: Life, world: World): Promise<void> => {
 const dies = async ({ service, request }: Creation, killAt: number, isCut: boolean): Promise<boolean> => {
   const place: Place = { world: stubbornWorld(), kept: quarantineFiles(), memory: memoryFiles() };
   const gate = new Gate();
-  const first = await live(place, gate);
+  const first = await live(place, gate, NOW);
   await first.journal.recover();
   gate.arm(killAt);
   const replied = first.call(service, request);
   const reply = await Promise.race([replied, gate.killed]);
-  // It may also be killed after the reply, on the way to its last record.
+  // It may also be killed after the reply, on the way to its last record or while it disarms what is left.
+  await Promise.race([first.later(), gate.killed]);
   await Promise.race([first.journal.recover(), gate.killed]);
   const { isDead } = gate;
   if (reply && !isDead) {
@@ -100,7 +102,7 @@ const dies = async ({ service, request }: Creation, killAt: number, isCut: boole
   first.end();
   if (isCut) place.memory = place.memory.crash((bytes) => bytes >> 1);
   for (let lives = 0; lives < 2; lives++) {
-    const next = await live(place, new Gate());
+    const next = await live(place, new Gate(), AN_HOUR_LATER);
     await isOutOfReach(next, place.world);
     if (reply) await isUnseen(next, place.world);
     await next.journal.recover();

@@ -74,6 +74,7 @@ class Real {
       randomBytes,
       admin: adminOver(call, quarantine.holds),
       quarantine,
+      left: () => expect.unreachable(),
       tools: toolsIn(root),
       fleet: this.view,
       settings,

@@ -3,14 +3,17 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
+import type { QubeName, Uuid } from '../../daemon/names.ts';
 import { DEADLINES } from '../../daemon/qubesadmin/client.ts';
 import { settle } from '../../daemon/services/debris.ts';
 import { type InProcess, openBroker } from '../broker/in-process.ts';
 import type { Fault } from '../qubesd/faults.ts';
+import type { Qube } from '../qubesd/world.ts';
 import { born, CREATIONS, type Creation, FILES, FLEET, flaws, others } from './creations.ts';
 
+const REFUSED: Fault = { exception: ['QubesException', 'not today'] };
 const FAULTS: readonly (readonly [string, Fault])[] = [
-  ['refuses', { exception: ['QubesException', 'not today'] }],
+  ['refuses', REFUSED],
   ['answers nothing', 'empty'],
   ['does it and answers nothing', 'lost'],
   ['does it and breaks off', { cut: 1 }],
@@ -53,6 +56,12 @@ const removedAndLookedFor = async ({ qubesd }: InProcess): Promise<void> => {
   await qubesd.nextCall('admin.vm.Remove');
   await qubesd.nextCall('admin.vm.List');
 };
+
+/** Whether no call changes it. */
+const holds = ({ quarantine }: InProcess, qube: Qube | undefined): boolean =>
+  qube !== undefined && quarantine.holds({ name: qube.name as QubeName, uuid: qube.uuid as Uuid, klass: qube.klass });
+
+const anHourLater = (): number => Date.now() + 3_600_000;
 
 const close = async (broker: InProcess): Promise<void> => {
   await broker.stop();
@@ -130,8 +139,7 @@ describe.each(CREATIONS)('$title', (creation) => {
     broker.qubesd.faults.inject({ skip: first, fault: 'hang' });
     expect((await run(broker, creation)).reply.ok).toBe(false);
     broker.qubesd.faults.clear();
-    const refused: Fault = { exception: ['QubesException', 'not today'] };
-    broker.qubesd.faults.inject({ method: 'admin.vm.Remove', times: Number.POSITIVE_INFINITY, fault: refused });
+    broker.qubesd.faults.inject({ method: 'admin.vm.Remove', times: Number.POSITIVE_INFINITY, fault: REFUSED });
     const undone = removedAndLookedFor(broker);
     broker.qubesd.release();
     await undone;
@@ -145,6 +153,75 @@ describe.each(CREATIONS)('$title', (creation) => {
     expect(await openIn(broker)).toHaveLength(1);
     broker.qubesd.faults.clear();
     clear(broker);
+    await close(broker);
+  });
+
+  test('that cannot be taken back is disarmed after the reply, and then its intent is closed', async () => {
+    const broker = await open();
+    for (const method of ['admin.vm.property.Set+netvm', 'admin.vm.Remove']) {
+      broker.qubesd.faults.inject({ method, times: Number.POSITIVE_INFINITY, fault: REFUSED });
+    }
+    const { reply } = await run(broker, creation);
+    expect(reply.error).toMatch(/AND rollback failed; manual cleanup/);
+    const [left] = born(broker.world);
+    expect(left?.tags.has('ai-managed') || left?.props.get('netvm') !== null).toBe(true);
+    broker.qubesd.faults.clear();
+    await broker.later();
+    expect(left?.tags.has('ai-managed')).toBe(false);
+    expect(left?.props.get('netvm')).toBeNull();
+    expect(broker.settled).toMatchObject([{ finding: 'half-done', qubes: [{ name: left?.name }] }]);
+    expect(broker.quarantine.qubes.map(({ name }) => name)).toEqual([left?.name]);
+    expect(await openIn(broker)).toEqual([]);
+    await close(broker);
+  });
+
+  test('whose answer is lost together with qubesd is in quarantine once that is back, and holds nothing else', async () => {
+    const broker = await open();
+    const { first } = await wellDone(broker, creation);
+    broker.qubesd.faults.inject({ skip: first, fault: { cut: 1 } });
+    broker.qubesd.faults.inject({ skip: first, times: Number.POSITIVE_INFINITY, fault: 'empty' });
+    expect((await run(broker, creation)).reply.ok).toBe(false);
+    const [left] = born(broker.world);
+    expect(holds(broker, left)).toBe(true);
+    broker.qubesd.faults.clear();
+    await broker.later();
+    expect(broker.settled).toMatchObject([{ finding: 'unknown', qubes: [{ name: left?.name }] }]);
+    expect(broker.quarantine.has(left?.uuid as Uuid)).toBe(true);
+    expect(await openIn(broker)).toEqual([]);
+    expect(holds(broker, broker.world.add('ai-other', { klass: 'DispVM' }))).toBe(false);
+    await close(broker);
+  });
+
+  test('that qubesd has named, and then cannot be asked about, is kept from callers by its name at once', async () => {
+    const broker = await open();
+    const { first } = await wellDone(broker, creation);
+    broker.qubesd.faults.inject({ skip: first + 1, times: Number.POSITIVE_INFINITY, fault: 'empty' });
+    expect((await run(broker, creation)).reply.ok).toBe(false);
+    const name = born(broker.world)[0]?.name;
+    expect(broker.quarantine.qubes).toMatchObject([{ name, uuid: null }]);
+    broker.qubesd.faults.clear();
+    expect(JSON.stringify(await broker.call('qmcp.ListAIManagedQubes', {}))).not.toContain(`"${name}"`);
+    await broker.later();
+    expect(broker.quarantine.qubes).toMatchObject([{ name, uuid: born(broker.world)[0]?.uuid }]);
+    await close(broker);
+  });
+
+  test('whose answer never comes is looked for', async () => {
+    const broker = await open({ ...SHORT, late: 50 });
+    const { first } = await wellDone(broker, creation);
+    broker.qubesd.faults.inject({ skip: first, fault: 'hang' });
+    expect((await run(broker, creation)).reply.ok).toBe(false);
+    await vi.waitFor(async () => {
+      await broker.later();
+      expect(broker.settled).toMatchObject([{ finding: null, mayComeUntil: expect.any(Number) }]);
+    });
+    broker.qubesd.faults.clear();
+    broker.qubesd.release();
+    await vi.waitFor(() => expect(born(broker.world)).toHaveLength(1));
+    expect(holds(broker, born(broker.world)[0])).toBe(true);
+    await broker.later();
+    expect(broker.settled[1]).toMatchObject({ finding: 'unknown' });
+    expect(broker.quarantine.has(born(broker.world)[0]?.uuid as Uuid)).toBe(true);
     await close(broker);
   });
 
@@ -170,9 +247,12 @@ describe.each(CREATIONS)('$title', (creation) => {
           broker.world.remove(name);
         }
       }
-      await settle({ ...broker, now: Date.now, unfinished: await openIn(broker) }, true);
+      await settle({ ...broker, now: anHourLater, unfinished: await openIn(broker) }, true);
       expect(await openIn(broker), what).toEqual([]);
-      expect(born(broker.world), what).toEqual([]);
+      for (const { name, uuid } of born(broker.world)) {
+        expect(broker.quarantine.has(uuid as Uuid), what).toBe(true);
+        broker.world.remove(name);
+      }
     }
     await close(broker);
   });

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
 import type { JournalRecord, NamedQube, StepTaken } from '../../daemon/journal/record.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
@@ -58,6 +58,7 @@ const setUp = async (fleet: FleetSpec = FLEET) => {
     seq: 7,
     ts: '2026-01-31T12:00:00.000Z',
     steps: [],
+    current: true,
     ...changes,
   });
   /** What is found about one intent at the first try. */
@@ -415,6 +416,155 @@ describe('what the journal says about a plan of two changes', () => {
       finding,
     });
     expect(qubesd.calls).toEqual([]);
+  });
+});
+
+describe('what was ordered and is not there', () => {
+  const MINUTE = 60_000;
+  /** Settled from a moment after the order, with a clock and a timer that the test moves. */
+  const settling = async (how: (set: Awaited<ReturnType<typeof setUp>>) => UnfinishedIntent) => {
+    const set = await setUp();
+    const clock = { ms: NOW + 2 * MINUTE };
+    const reports: Settled[] = [];
+    let again: (() => void) | null = null;
+    const alone = async <T>(work: () => Promise<T>): Promise<T> => work();
+    await startSettling({
+      ...{ ...set.parts, alone, now: () => clock.ms },
+      unfinished: [{ ...how(set), ts: new Date(NOW).toISOString() }],
+      after: (_, work) => {
+        again = work;
+      },
+      report: (settled) => reports.push(settled),
+    });
+    const later = async (ms: number): Promise<void> => {
+      clock.ms += ms;
+      const work = again;
+      again = null;
+      work?.();
+      await vi.waitFor(() => expect(again !== null || reports.at(-1)?.finding !== null).toBe(true));
+    };
+    const holds = (name: string): boolean => {
+      const { uuid, klass } = set.qubesd.world.qube(name);
+      return set.quarantine.holds({ name: name as QubeName, uuid: uuid as Uuid, klass });
+    };
+    return { ...set, reports, later, holds };
+  };
+  const disposable = { klass: 'DispVM', tags: ['ai-managed'], props: { template: 'ai-dvmt', auto_cleanup: 'True' } };
+  const orderedDisposable = ({ disposed }: Awaited<ReturnType<typeof setUp>>) => disposed([{ ...create, known: [] }]);
+
+  test('is looked for until half an hour has passed, which the operator is told once, and then was not done', async () => {
+    const { reports, later, records } = await settling(({ spawned }) => spawned([{ ...create, known: [] }]));
+    await later(10 * MINUTE);
+    await later(10 * MINUTE);
+    expect(reports).toMatchObject([{ finding: null, mayComeUntil: NOW + 30 * MINUTE }]);
+    expect(settledText(reports[0] as Settled)).toBe(
+      'qmcp.SpawnAIManagedQube spawn was begun at 2027-01-15T08:00:00.000Z, and nothing of it is there yet. ' +
+        'Until 2027-01-15T08:30:00.000Z the broker keeps looking; there is nothing to do.',
+    );
+    expect(records).toEqual([]);
+    await later(8 * MINUTE);
+    expect(reports.map(({ finding }) => finding)).toEqual([null, 'not-done']);
+    expect(records).toMatchObject([{ type: 'finding', finding: 'not-done' }]);
+  });
+
+  test.each([
+    ['ai-new', ({ spawned }: Awaited<ReturnType<typeof setUp>>) => spawned([{ ...create, known: [] }])],
+    ['disp7', orderedDisposable],
+  ])('is in quarantine, and left for the operator to see, when it comes (%s)', async (name, how) => {
+    const { qubesd, reports, later, holds, quarantine, named } = await settling(how);
+    qubesd.world.add(name, name === 'disp7' ? disposable : { tags: [], props: ON_DEBIAN });
+    // Nothing says yet that it is.
+    expect(holds(name)).toBe(true);
+    qubesd.reset();
+    await later(MINUTE);
+    expect(reports[1]).toMatchObject({ finding: 'unknown', qubes: [named('created', name)] });
+    expect(quarantine.qubes).toMatchObject([{ name, uuid: qubesd.world.qube(name).uuid }]);
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('is none that another creation made meanwhile', async () => {
+    const { qubesd, reports, later, holds, quarantine } = await settling(orderedDisposable);
+    qubesd.world.add('disp7', disposable);
+    quarantine.order(() => false).whole({ name: 'disp7' as QubeName, uuid: qubesd.world.qube('disp7').uuid as Uuid });
+    await later(MINUTE);
+    expect(reports).toHaveLength(1);
+    expect([holds('disp7'), quarantine.qubes]).toEqual([false, []]);
+  });
+
+  test('nor one that another creation made before a restart', async () => {
+    const { qubesd, reports, holds } = await settling(({ qubesd, spawned }) => {
+      qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+      return spawned([{ ...create, known: [qubesd.world.qube('ai-new').uuid] }]);
+    });
+    expect(reports).toMatchObject([{ finding: null, mayComeUntil: expect.any(Number) }]);
+    expect(holds('ai-new')).toBe(false);
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('in a life before the last one is not taken away when it is there: it may be the operator’s', async () => {
+    const { qubesd, found, spawned } = await setUp();
+    qubesd.world.add('ai-new', { tags: [], props: ON_DEBIAN });
+    expect(await found({ ...spawned([create]), current: false })).toMatchObject({ finding: 'unknown' });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('is looked for after what the last life has left, so that it does not take that for its own', async () => {
+    const { qubesd, parts, spawned } = await setUp();
+    qubesd.world.add('ai-new', { tags: [], props: ON_DEBIAN });
+    const ts = new Date(NOW).toISOString();
+    const unfinished = [
+      { ...spawned([create]), seq: 3, current: false, ts },
+      { ...spawned([create]), seq: 5, ts },
+    ];
+    const settled = await settle({ ...parts, unfinished }, true);
+    expect(settled.map(({ intent, finding }) => [intent.seq, finding])).toEqual([
+      [5, 'not-done'],
+      [3, null],
+    ]);
+    expect(has(qubesd, 'ai-new')).toBe(false);
+  });
+});
+
+describe('what a caller was told that a person has to clean up', () => {
+  const left = async (state: 'Halted' | 'Running' = 'Halted') => {
+    const set = await setUp();
+    const tags = ['ai-managed', 'qmcp-owner_x', 'qmcp-guarded', 'mine'];
+    const { uuid } = set.qubesd.world.add('ai-new', { tags, state, props: ON_DEBIAN });
+    await set.quarantine.keep({ name: 'ai-new' as QubeName, uuid: uuid as Uuid, at: NOW });
+    const intent = set.spawned([create, set.created('stamp', 'ai-new'), set.created('left behind', 'ai-new')]);
+    return { ...set, intent, uuid: uuid as Uuid };
+  };
+
+  test.each(['Halted', 'Running'] as const)('is disarmed and stays, in quarantine (%s)', async (state) => {
+    const { qubesd, found, quarantine, intent, uuid } = await left(state);
+    expect(await found(intent)).toMatchObject({ finding: 'half-done' });
+    const { tags, props } = qubesd.world.qube('ai-new');
+    expect([...tags].sort()).toEqual(['mine', 'qmcp-guarded']);
+    expect(props.get('netvm')).toBeNull();
+    expect(qubesd.world.qube('ai-new').state).toBe(state);
+    expect(quarantine.qubes).toEqual([{ name: 'ai-new', uuid, at: NOW }]);
+  });
+
+  test('is the operator’s, and neither changed nor held, once it is released', async () => {
+    const { qubesd, found, quarantine, intent, uuid } = await left();
+    await quarantine.release({ name: 'ai-new' as QubeName, uuid });
+    expect(await found(intent)).toMatchObject({ finding: 'half-done' });
+    expect(qubesd.changes()).toEqual([]);
+    expect(quarantine.qubes).toEqual([]);
+  });
+
+  test('was not done when it is gone', async () => {
+    const { qubesd, found, intent } = await left();
+    qubesd.world.remove('ai-new');
+    expect(await found(intent)).toMatchObject({ finding: 'not-done' });
+  });
+
+  test('stays open while nobody can read whether it is in quarantine', async () => {
+    const { qubesd, parts, intent, records } = await left();
+    const quarantine = new Quarantine(quarantineFiles('nonsense'));
+    const [settled] = await settle({ ...parts, quarantine, unfinished: [intent] }, true);
+    expect(settled).toMatchObject({ finding: null, why: 'the quarantine cannot be read' });
+    expect([qubesd.changes(), records]).toEqual([[], []]);
   });
 });
 

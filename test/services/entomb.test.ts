@@ -37,7 +37,8 @@ const workAt = (seconds: number, causes: string[]): Work => ({
   cause: (word) => causes.push(word),
   order: () => expect.unreachable(),
   quarantine: () => expect.unreachable(),
-  cameToLight: () => expect.unreachable(),
+  left: () => expect.unreachable(),
+  cameToNothing: () => expect.unreachable(),
 });
 
 const setUp = async (tags: readonly string[] = TAGS, hooks: Hooks = {}) => {

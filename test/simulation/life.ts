@@ -19,7 +19,7 @@ import { adminOver } from '../../daemon/qubesadmin/admin.ts';
 import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
 import type { Tools } from '../../daemon/qubesadmin/tool.ts';
 import { startReaper } from '../../daemon/reaper/reaper.ts';
-import { startSettling } from '../../daemon/services/debris.ts';
+import { settleLeft, startSettling } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
 import type { StateFiles } from '../../daemon/state-files.ts';
@@ -99,23 +99,20 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
     ...{ call, admin: callers, quarantine, tools, fleet, settings, principals, journal, undo, nonces, restraint },
     ...{ now, monotonicMs, randomBytes, unplanned, reach: ground.reach },
     restrained: () => {},
+    left: (left) => settleLeft(settlingParts, left),
     socket: '/run/confirm.sock',
     key: () => settings.current().confirmKey,
     stopping: stopping.signal,
     notice: () => {},
     pause: (ms) => new Promise((resolve) => void after(ms, resolve)),
   });
-  const settle = (left: readonly UnfinishedIntent[], isFirst: boolean): Promise<void> =>
-    deeds.run(ground.deed('settling'), () =>
-      startSettling(
-        {
-          ...{ unfinished: left, admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
-          after: (ms, work) => void after(ms, () => deeds.run(ground.deed('settling'), work)),
-          report: () => {},
-        },
-        isFirst,
-      ),
-    );
+  const settlingParts = {
+    ...{ admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
+    after: (ms: number, work: () => void) => void after(ms, () => deeds.run(ground.deed('settling'), work)),
+    report: () => {},
+  };
+  const settle = (unfinished: readonly UnfinishedIntent[], isFirst: boolean): Promise<void> =>
+    deeds.run(ground.deed('settling'), () => startSettling({ ...settlingParts, unfinished }, isFirst));
   let hasSettled = journal.health().ok;
   settleLate = (late) =>
     void settle(late, false).then(() => {
