@@ -2,6 +2,7 @@
 
 import { tierOf } from '../authority/capabilities.ts';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
+import { RELEASE } from '../journal/open-intents.ts';
 import type { QubeName } from '../names.ts';
 import type { Qube } from '../qube.ts';
 import type { Admin } from '../qubesadmin/admin.ts';
@@ -44,7 +45,7 @@ export const setTier = ({ name, tier, force }: Wanted, parts: ControlParts): Pro
 /** I8: a tier that agents can use is the operator's word that they may have the qube. Its record comes first. */
 const release = async ({ name, uuid }: Qube, { journal, quarantine }: ControlParts): Promise<boolean> => {
   try {
-    await journal.append({ type: 'operator', verb: 'release', args: { name, uuid, by: 'qmcpctl' } });
+    await journal.append({ type: 'operator', verb: RELEASE, args: { name, uuid, by: 'qmcpctl' } });
   } catch {
     return false;
   }

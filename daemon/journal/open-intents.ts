@@ -27,6 +27,7 @@ const STEP = z.object({
   qube: z.catch(z.nullable(QUBE), null),
   known: z.catch(z.nullable(z.array(z.string())), null),
 });
+const QUBE_OF = z.object({ name: TEXT, uuid: TEXT });
 const INTENT = z.object({
   type: z.catch(z.literal('intent'), 'intent'),
   call: z.catch(z.number(), 0),
@@ -57,6 +58,9 @@ export const MAX_CARRIED = 512;
 /** No effect has as many steps; what comes after them is not held. */
 export const MAX_STEPS = 64;
 
+/** The operator's verb of the record that lets go of a qube, before that happens. */
+export const RELEASE = 'release';
+
 /** What became of the calls that a plan consists of, in the steps of the plan's own intent: read off theirs. */
 export const PLAN_STEP = { begun: 'begun', done: 'done', failed: 'failed' } as const;
 
@@ -72,6 +76,8 @@ export interface OpenIntents {
 export const COMPLETE = 'complete';
 export const LEFT = 'left behind';
 export const UNSAVED = 'not in quarantine';
+/** Taken from the operator's own record: agents may have that qube, whole or not. */
+export const RELEASED = 'released';
 
 type Open = Omit<UnfinishedIntent, 'current'>;
 
@@ -111,6 +117,15 @@ export function openIntents(): OpenIntents {
         each.known ? { ...each, known: each.known.length < MAX_KNOWN ? [...each.known, uuid] : null } : each,
       );
       open.set(seq, { ...intent, steps });
+    }
+  };
+
+  const isReleased = ({ name, uuid }: z.infer<typeof QUBE_OF>): void => {
+    isNotAnother(uuid);
+    for (const intent of [...open.values()]) {
+      if (intent.steps.some(({ qube }) => qube?.uuid === uuid)) {
+        addStep(intent, { step: RELEASED, qube: { role: 'created', name, uuid } });
+      }
     }
   };
 
@@ -155,6 +170,9 @@ export function openIntents(): OpenIntents {
           addStep(ofPlan(record), { step: record.ok === true ? PLAN_STEP.done : PLAN_STEP.failed, qube: null });
           break;
         }
+        case 'operator':
+          if (record.verb === RELEASE) isReleased(QUBE_OF.parse(record.args));
+          break;
         case 'finding':
           open.delete(record.intent_seq as number);
           break;

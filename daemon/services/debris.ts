@@ -4,7 +4,7 @@
 import { isControlled, isRestriction } from '../authority/birth.ts';
 import { isTombstoneMarker } from '../authority/tombstone.ts';
 import type { Journal } from '../journal/journal.ts';
-import { COMPLETE, LEFT, PLAN_STEP, UNSAVED, type UnfinishedIntent } from '../journal/open-intents.ts';
+import { COMPLETE, LEFT, PLAN_STEP, RELEASED, UNSAVED, type UnfinishedIntent } from '../journal/open-intents.ts';
 import type { Finding, NamedQube } from '../journal/record.ts';
 import type { UndoEntry } from '../journal/undo-entry.ts';
 import { isQubeName, isUuid, type Uuid } from '../names.ts';
@@ -241,6 +241,9 @@ const unknown: Examine = async (intent) => ({ finding: 'unknown', qubes: namedIn
 
 // ---- creations
 
+/** What is done about a qube that an earlier life, or call, left; `isOurs`: the operator has not let go of it meanwhile. */
+type Deal = (uuid: Uuid, admin: Admin, isOurs: () => boolean) => Promise<Finding['finding']>;
+
 /** Finds what an order left that was never answered: the qubes it can only be, and whether one of them surely is it. */
 type Search = (
   intent: UnfinishedIntent,
@@ -256,9 +259,11 @@ const creation =
       return { finding: await isThere(child, admin), qubes: child ? [child] : [] };
     const isLeft = steps.some(({ step }) => step === LEFT || step === UNSAVED);
     if (child) {
-      const finding = isLeft
-        ? await disarmLeft(intent, child.uuid, admin, quarantine)
-        : await takeAway(child.uuid, admin);
+      const { uuid } = child;
+      if (!isUuid(uuid)) return { finding: 'unknown', qubes: [child] };
+      if (quarantine.complaint !== null && isLeft) throw new Error('the quarantine cannot be read');
+      const isOurs = (): boolean => !isReleased(intent, uuid, quarantine);
+      const finding = await (isLeft ? disarmLeft : takeAway)(uuid, admin, isOurs);
       return { finding, qubes: [child] };
     }
     if (!steps.some(({ step }) => step === CREATE)) return { finding: 'not-done', qubes: [] };
@@ -273,31 +278,28 @@ const creation =
       return { finding: 'not-done', qubes };
     }
     // Some time later, or in another life, the qube that has the name or is new may be anybody's.
-    return { finding: sure && first && current && !isLeft ? await takeAway(only.uuid, admin) : 'unknown', qubes };
+    return {
+      finding: sure && first && current && !isLeft ? await takeAway(only.uuid, admin, () => true) : 'unknown',
+      qubes,
+    };
   };
 
 /**
  * The caller has been told that a person has to clean up, so what is left is no longer taken away, which might be work of that
  * person by now. It is disarmed, since the platform's own policy goes by tags and knows of no quarantine.
  */
-const disarmLeft = async (
-  intent: UnfinishedIntent,
-  uuid: string,
-  admin: Admin,
-  quarantine: Look['quarantine'],
-): Promise<Finding['finding']> => {
-  if (!isUuid(uuid)) return 'unknown';
-  if (quarantine.complaint !== null) throw new Error('the quarantine cannot be read');
+const disarmLeft: Deal = async (uuid, admin, isOurs) => {
   if (!(await admin.rowOf(uuid))) return 'not-done';
-  if (!isReleased(intent, uuid, quarantine)) await disarm(uuid, admin);
+  await disarm(uuid, admin, isOurs);
   return 'half-done';
 };
 
-/** Whether the operator has let go of what was left: it was in quarantine, and is no more. */
-const isReleased = ({ steps }: UnfinishedIntent, uuid: Uuid, quarantine: Look['quarantine']): boolean =>
-  steps.some(({ step, qube }) => step === LEFT && qube?.uuid === uuid) &&
-  !steps.some(({ step }) => step === UNSAVED) &&
-  !quarantine.has(uuid);
+/** Whether the operator has let go of it: since the start, in an earlier one, or by now it is in no quarantine any more. */
+const isReleased = ({ steps }: UnfinishedIntent, uuid: Uuid, quarantine: Look['quarantine']): boolean => {
+  const was = (name: string): boolean => steps.some(({ step, qube }) => step === name && qube?.uuid === uuid);
+  const isKept = quarantine.has(uuid) || steps.some(({ step }) => step === UNSAVED);
+  return quarantine.isWhole(uuid) || was(RELEASED) || (was(LEFT) && !isKept);
+};
 
 /** What was complete may have been taken away all the same, where the disk would not vouch for that step. */
 const isThere = async (child: NamedQube | null, admin: Admin): Promise<Finding['finding']> =>
@@ -338,23 +340,23 @@ const notIt = (steps: UnfinishedIntent['steps']): readonly string[] | null =>
 const atOnce = async (): Promise<void> => {};
 
 /** Removes an incomplete qube. One that somebody runs already is not killed unless nothing of it would last anyway. */
-const takeAway = async (uuid: string, admin: Admin): Promise<Finding['finding']> => {
-  if (!isUuid(uuid)) return 'unknown';
+const takeAway: Deal = async (uuid, admin, isOurs) => {
   const row = await admin.rowOf(uuid);
   if (!row) return 'not-done';
+  if (!isOurs()) return 'half-done';
   if ((row.state === 'Halted' || row.klass === 'DispVM') && (await remove(uuid, admin, atOnce))) return 'not-done';
-  await disarm(uuid, admin);
+  await disarm(uuid, admin, isOurs);
   return 'half-done';
 };
 
 /** Out of every agent's reach and off the network, as far as that goes: the umbrella first, the restrictions stay. */
-const disarm = async (uuid: Uuid, admin: Admin): Promise<void> => {
+const disarm = async (uuid: Uuid, admin: Admin, isOurs: () => boolean): Promise<void> => {
   const tags = await admin.tags({ uuid });
   const others = [...tags].filter((tag) => tag !== UMBRELLA && isControlled(tag) && !isRestriction(tag)).sort();
   for (const tag of [UMBRELLA, ...others]) {
-    if (tags.has(tag)) await admin.removeTag({ uuid }, tag).catch(failing);
+    if (tags.has(tag) && isOurs()) await admin.removeTag({ uuid }, tag).catch(failing);
   }
-  await admin.setProperty({ uuid }, 'netvm', '').catch(failing);
+  if (isOurs()) await admin.setProperty({ uuid }, 'netvm', '').catch(failing);
 };
 
 // ---- lifecycle: what the qube is like now says whether it happened

@@ -7,10 +7,14 @@ export interface Birth {
   readonly deed: Deed;
   readonly name: string;
   isWhole: boolean;
+  /** The broker was told in time that it was created, and so how it is called. */
+  isAnswered: boolean;
   /** Its caller knows it, and that it is whole. */
   isTold: boolean;
   /** The operator said that agents may have it, half-made or not. */
   isReleased: boolean;
+  /** And the broker said that it was done. */
+  isSurelyReleased: boolean;
   /** The step at which its caller was told that it had failed, or NEVER. */
   leftSince: number;
 }
@@ -37,7 +41,22 @@ export class Births {
 
   wasBorn(deed: Deed, uuid: string, name: string): void {
     deed.children.add(uuid);
-    this.#born.set(uuid, { deed, name, isWhole: false, isTold: false, isReleased: false, leftSince: NEVER });
+    this.#born.set(uuid, {
+      deed,
+      name,
+      isWhole: false,
+      isAnswered: false,
+      isTold: false,
+      isReleased: false,
+      isSurelyReleased: false,
+      leftSince: NEVER,
+    });
+  }
+
+  /** The answer to the creating call arrives, in time. */
+  isAnswered(name: string): void {
+    const birth = this.#born.get(this.#seen.world.qubes.get(name)?.uuid ?? '');
+    if (birth) birth.isAnswered = true;
   }
 
   /** What a caller is told of what its deed created. */
@@ -75,6 +94,12 @@ export class Births {
     if (birth) birth.isReleased = true;
   }
 
+  /** That is done. */
+  surelyReleased(uuid: string): void {
+    const birth = this.#born.get(uuid);
+    if (birth) birth.isSurelyReleased = true;
+  }
+
   /** I8: no child that the broker starts runs on a network that is not an agents' one. */
   ranAs(uuid: string, name: string, netvm: string | null): void {
     const birth = this.#born.get(uuid);
@@ -104,8 +129,9 @@ export class Births {
       const birth = this.#born.get(this.#seen.world.qubes.get(name)?.uuid ?? '');
       // A life that has not read what an earlier one left cannot know of what no file could take down; it changes nothing, either.
       const isKnown = birth?.deed.life === deed.life || this.#seen.hasSettled();
-      // Nor of a disposable that it never saw, as it could not ask for it: from changes the order holds it all the same.
-      const isSeen = this.#seen.world.qubes.get(name)?.klass !== 'DispVM' || birth?.deed.rows.has(name);
+      // Nor of a disposable of which it never heard: from changes the order holds it all the same.
+      const isDisposable = this.#seen.world.qubes.get(name)?.klass === 'DispVM';
+      const isSeen = !isDisposable || birth?.isAnswered || birth?.deed.rows.has(name);
       if (birth && isKnown && isSeen && birth.leftSince < deed.arrival && text.includes(`"${name}"`)) {
         this.#seen.wrong(`I8: call ${deed.number} was shown ${name}, which was never made whole`);
       }

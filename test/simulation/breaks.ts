@@ -132,7 +132,7 @@ export const BREAKS: readonly Break[] = [
   },
   {
     title: 'a freeze that does not hold',
-    invariant: /^I1: .*frozen/,
+    invariant: /^I1: .*frozen|^I6: frozen is told/,
     of: (ground) => ({
       ...ground,
       restraint: (state, clock) => {

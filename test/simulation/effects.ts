@@ -17,6 +17,8 @@ import {
 } from './rules.ts';
 import type { Seen } from './watch.ts';
 
+const DISARMS = /^admin\.vm\.(?:tag\.Remove\+|property\.Set\+netvm$)/;
+
 export class Effects {
   readonly #seen: Seen;
   readonly #births: Births;
@@ -64,9 +66,12 @@ export class Effects {
         return;
       case 'settling': {
         const birth = this.#births.of(qube.uuid);
-        if (!birth || birth.deed.life === deed.life)
-          this.#seen.wrong(`I4: ${about}: ${qube.name} was not left by a creation`);
-        else if (birth.isTold) this.#seen.wrong(`I4: ${about}: ${qube.name} is whole, and its caller knows it`);
+        if (!birth) this.#seen.wrong(`I4: ${about}: ${qube.name} was not left by a creation`);
+        else if (birth.isWhole || this.#seen.record.complete.has(qube.uuid))
+          this.#seen.wrong(`I4: ${about}: ${qube.name} is whole`);
+        else if (birth.isSurelyReleased) this.#seen.wrong(`I4: ${about}: ${qube.name} was released by the operator`);
+        else if (birth.deed.life === deed.life && !DISARMS.test(what))
+          this.#seen.wrong(`I4: ${about}: ${qube.name} is for a person to clean up`);
       }
     }
   }

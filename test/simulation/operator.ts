@@ -1,4 +1,5 @@
 // The operator's verbs, and what is to be known of each before it is said that it was done.
+import { type Tagged, tagged } from '../../daemon/control/answers.ts';
 import { aCall } from './calls.ts';
 import type { Deed } from './deed.ts';
 import { SOURCES } from './fleet.ts';
@@ -83,9 +84,13 @@ export class Operator {
     void deeds.current.run(deed, async () => {
       const said = await life.operate({ v: 1, verb, args });
       if (lives !== this.#machine.lives) return;
+      if (isTagged(said) && said.result.released) watch.births.surelyReleased(said.result.uuid);
       frozen.isWorthALook = true;
       if (changes) frozen.isSaid(String(args.source));
       history.tell(`said ${deed.number} ${JSON.stringify(said).slice(0, 300)}`);
     });
   }
 }
+
+const isTagged = (said: object): said is { readonly result: Tagged } =>
+  'result' in said && tagged.safeParse(said.result).success;

@@ -1,6 +1,6 @@
 // qubesd as the broker meets it: the world of `test/qubesd`, which is away, fails, answers late, or loses the answer; and
 // what each deed was told by it.
-import type { AdminCall } from '../../daemon/qubesadmin/client.ts';
+import { type AdminCall, DEADLINES } from '../../daemon/qubesadmin/client.ts';
 import type { Tools } from '../../daemon/qubesadmin/tool.ts';
 import { AdminError, type AdminRequest } from '../../daemon/qubesadmin/wire.ts';
 import { callTo } from '../crash/world-admin.ts';
@@ -88,15 +88,20 @@ export class Qubesd {
         const isDone = this.#chance.is(0.5);
         const late = isDone
           ? outside.wait('a late answer', () => this.#perform(deed, request, asked), true)
-          : new Promise<Buffer>(() => {});
+          : new Promise<Buffer>((_, reject) =>
+              this.#machine.clock.after(DEADLINES.late, () => reject(new AdminError('deadline'))),
+            );
         late.catch(() => {});
         throw new AdminError('deadline', null, '', isSlow(request.method) ? late : null);
       }
       case 'lost':
         await this.#perform(deed, request, asked);
         throw new AdminError('empty');
-      default:
-        return this.#perform(deed, request, asked);
+      default: {
+        const answer = await this.#perform(deed, request, asked);
+        if (request.method === 'admin.vm.CreateDisposable') this.#machine.watch.births.isAnswered(answer.toString());
+        return answer;
+      }
     }
   }
 
