@@ -95,7 +95,8 @@ const main = async (): Promise<void> => {
   const undo = await UndoStore.open({ dir: flags.state, now, complain });
   journal.note({ type: 'start', version: packageJson.version, unfinished: unfinished.length });
 
-  const quarantine = new Quarantine(stateFilesIn(flags.state), (sentence) => log.error(sentence));
+  const stateFiles = stateFilesIn(flags.state);
+  const quarantine = new Quarantine(stateFiles, (sentence) => log.error(sentence));
   if (quarantine.complaint) log.error(quarantine.complaint);
   for (const { name, uuid } of quarantine.qubes)
     log.warn({ name, uuid }, `In quarantine. To remove it: qvm-remove ${name}. See qmcpctl doctor.`);
@@ -107,7 +108,7 @@ const main = async (): Promise<void> => {
   quarantine.watch((name) => fleet.changed(name));
   const events = followEvents(flags.qubesd, fleet);
 
-  const restraint = new Restraint(flags.state, monotonicMs);
+  const restraint = new Restraint(stateFiles, monotonicMs);
   if (restraint.complaint) log.error(restraint.complaint);
   for (const source of restraint.frozen) log.warn({ source }, `Frozen. To end that: qmcpctl thaw ${source}`);
 
@@ -209,7 +210,7 @@ const main = async (): Promise<void> => {
     control.close();
     await Promise.race([Promise.all([door.close(), reaperAtRest()]), wait(STOP_DEADLINE_MS)]);
     events.stop();
-    await Promise.race([ledger.close(), wait(LEDGER_DEADLINE_MS)]);
+    await Promise.race([Promise.all([ledger.close(), restraint.settled()]), wait(LEDGER_DEADLINE_MS)]);
     journal.note({ type: 'stop', reason: signal });
     await journal.close();
     await undo.close();

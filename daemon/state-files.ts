@@ -6,14 +6,14 @@ import { join } from 'node:path';
 export interface StateFiles {
   /** The text of a file, null where there is none. Throws where there is one that cannot be read. */
   read(name: string): string | null;
-  /** Resolves when the text is on disk under that name. Rejects with what the disk says. */
+  /** Resolves when the text is on disk under that name. Rejects with what the disk says, or where it is too long. */
   write(name: string, text: string): Promise<void>;
   /** For the operator. */
   pathOf(name: string): string;
 }
 
-/** Far more than an account, or a quarantine, is. */
-export const STATE_BYTES_MAX = 16_384;
+/** Far more than an account is, or all sources by name. */
+export const STATE_BYTES_MAX = 65_536;
 
 /** The files in a directory, which is made at the first write, for the broker's user alone. */
 export const stateFilesIn = (dir: string): StateFiles => {
@@ -27,6 +27,7 @@ export const stateFilesIn = (dir: string): StateFiles => {
       return readFileSync(pathOf(name), 'utf8');
     },
     write: async (name, text) => {
+      if (Buffer.byteLength(text) > STATE_BYTES_MAX) throw new Error('it is too long');
       mkdirSync(dir, { recursive: true, mode: 0o700 });
       const unfinished = join(dir, `.${name}.new`);
       const file = await open(unfinished, 'w', 0o600);

@@ -64,5 +64,6 @@ test('a state file that cannot be written rejects, and leaves what there was', a
   await files.write('web.json', 'one');
   mkdirSync(join(dir, '.web.json.new'));
   await expect(files.write('web.json', 'two')).rejects.toThrow();
+  await expect(files.write('web.json', 'é'.repeat(STATE_BYTES_MAX / 2 + 1))).rejects.toThrow('too long');
   expect(readFileSync(join(dir, 'web.json'), 'utf8')).toBe('one');
 });

@@ -214,15 +214,14 @@ const restrain = ({ restraint, journal, restrained }: ConfirmerParts, source: Qu
   const rest = restraint.denied(source);
   if (freeze) {
     journal.note({ type: 'operator', verb: 'freeze', args: { source, by: 'dialog' } });
-    try {
-      restraint.freeze(source);
-      restrained(`Every call of ${source} is refused until: qmcpctl thaw ${source}`, source);
-    } catch {
-      restrained(
-        `${source} is frozen until the next restart only: its freeze could not be saved. Check the disk.`,
-        source,
-      );
-    }
+    restraint.freeze(source).then(
+      () => restrained(`Every call of ${source} is refused until: qmcpctl thaw ${source}`, source),
+      () =>
+        restrained(
+          `${source} is frozen until the next restart only: its freeze could not be saved. Check the disk.`,
+          source,
+        ),
+    );
   } else if (rest !== null) {
     const minutes = Math.round(rest / 60_000);
     restrained(

@@ -1,7 +1,6 @@
 // What holds a source back: frozen by the operator until thawed, or denied so often that its questions rest for a while.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { isQubeName, type QubeName } from '../names.ts';
+import type { StateFiles } from '../state-files.ts';
 
 /** So many denials of one source within the window, and its next questions are not asked. */
 export const DENIALS = 3;
@@ -26,26 +25,28 @@ interface Mood {
 }
 
 export class Restraint {
-  readonly #file: string;
+  readonly #files: StateFiles;
   readonly #monotonicMs: () => number;
-  readonly #frozen = new Set<QubeName>();
+  /** Each with the freeze that it is, which a later one replaces. */
+  readonly #frozen = new Map<QubeName, symbol>();
   readonly #moods = new Map<QubeName, Mood>();
   readonly #told = new Set<(source: QubeName) => void>();
+  #turn: Promise<unknown> = Promise.resolve();
   /** Set when the file of frozen sources could not be made sense of: then all are (I7). */
   readonly complaint: string | null = null;
 
   /** Frozen sources are kept in `<state>/frozen`, one name a line, so that a restart thaws nobody. */
-  constructor(state: string, monotonicMs: () => number) {
-    this.#file = join(state, FILE);
+  constructor(files: StateFiles, monotonicMs: () => number) {
+    this.#files = files;
     this.#monotonicMs = monotonicMs;
     try {
-      const names = readFileSync(this.#file, 'utf8').split('\n').filter(Boolean);
+      const [end, ...names] = (files.read(FILE) ?? '').split('\n').reverse();
+      if (end !== '') throw new Error('its end is missing');
       if (!names.every(isQubeName)) throw new Error('it has a line that is no name of a qube');
-      for (const name of names) this.#frozen.add(name);
+      for (const name of names) this.#frozen.set(name, Symbol(name));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       const why = error instanceof Error ? error.message : 'it cannot be read';
-      this.complaint = `${this.#file} cannot be used (${why}), so every source counts as frozen. Mend or remove it, then restart.`;
+      this.complaint = `${files.pathOf(FILE)} cannot be used (${why}), so every source counts as frozen. Mend or remove it, then restart.`;
     }
   }
 
@@ -54,7 +55,7 @@ export class Restraint {
   }
 
   get frozen(): readonly QubeName[] {
-    return [...this.#frozen].sort();
+    return [...this.#frozen.keys()].sort();
   }
 
   /** Calls back on every freeze. Returns how to stop that. */
@@ -63,22 +64,20 @@ export class Restraint {
     return () => this.#told.delete(told);
   }
 
-  /** Holds at once; throws when it could not be made to last over a restart. */
-  freeze(source: QubeName): void {
-    this.#frozen.add(source);
+  /** Holds at once. Rejects when it could not be made to last over a restart. */
+  freeze(source: QubeName): Promise<void> {
+    this.#frozen.set(source, Symbol(source));
     for (const told of this.#told) told(source);
-    this.#save();
+    return this.#save(() => this.frozen);
   }
 
-  /** Whether it had been frozen. Throws, and changes nothing, when it cannot be made to last. */
-  thaw(source: QubeName): boolean {
-    if (!this.#frozen.delete(source)) return false;
-    try {
-      this.#save();
-    } catch (error) {
-      this.#frozen.add(source);
-      throw error;
-    }
+  /** Resolves with whether it had been frozen. Rejects, and changes nothing, when it cannot be made to last. */
+  async thaw(source: QubeName): Promise<boolean> {
+    const thawed = this.#frozen.get(source);
+    if (thawed === undefined) return false;
+    const isFrozenAgain = (): boolean => this.#frozen.get(source) !== thawed;
+    await this.#save(() => this.frozen.filter((each) => each !== source || isFrozenAgain()));
+    if (!isFrozenAgain()) this.#frozen.delete(source);
     return true;
   }
 
@@ -134,15 +133,22 @@ export class Restraint {
     return mood;
   }
 
-  #save(): void {
-    const unfinished = `${this.#file}.new`;
-    const file = openSync(unfinished, 'w', 0o600);
-    try {
-      writeSync(file, this.frozen.map((name) => `${name}\n`).join(''));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(unfinished, this.#file);
+  /** Resolves when nothing is being written any more, well or not. */
+  async settled(): Promise<void> {
+    await this.#turn;
+  }
+
+  /** One writing after the other, each of what is to be there by then. */
+  #save(names: () => readonly QubeName[]): Promise<void> {
+    const saved = this.#turn.then(() =>
+      this.#files.write(
+        FILE,
+        names()
+          .map((name) => `${name}\n`)
+          .join(''),
+      ),
+    );
+    this.#turn = saved.catch(() => {});
+    return saved;
   }
 }

@@ -14,7 +14,7 @@ export const freeze = async ({ source }: OfSource, { restraint, journal, fleet }
   const already = restraint.frozen.includes(source);
   let lasts = true;
   try {
-    restraint.freeze(source);
+    await restraint.freeze(source);
   } catch {
     lasts = false;
   }
@@ -38,7 +38,7 @@ export const thaw = async ({ source }: OfSource, { restraint, journal }: Control
     return declined(`${source} stays frozen: the journal cannot be written. See qmcpctl doctor.`);
   }
   try {
-    return done({ source, was_frozen: restraint.thaw(source) } satisfies z.infer<typeof thawed>);
+    return done({ source, was_frozen: await restraint.thaw(source) } satisfies z.infer<typeof thawed>);
   } catch {
     return declined(
       `${source} stays frozen: that it is thawed could not be saved. Is the disk full? See qmcpctl doctor.`,

@@ -103,7 +103,7 @@ export class InProcess {
     this.journal = journal;
     this.undo = undo;
     this.#events = followEvents(qubesd.path, this.view);
-    this.restraint = new Restraint(join(root, 'state'), monotonicMs);
+    this.restraint = new Restraint(stateFilesIn(join(root, 'state')), monotonicMs);
     this.broker = new Broker({
       call: adminCall,
       randomBytes,

@@ -16,6 +16,7 @@ import type { Journal } from '../../daemon/journal/journal.ts';
 import type { JournalRecord } from '../../daemon/journal/record.ts';
 import type { Digest, QubeName } from '../../daemon/names.ts';
 import { AdminError } from '../../daemon/qubesadmin/wire.ts';
+import { stateFilesIn } from '../../daemon/state-files.ts';
 import { type Asked, startApprover } from './approver.ts';
 
 const AGENT = 'mcp-control' as QubeName;
@@ -57,7 +58,7 @@ const place = async () => {
   const stopping = new AbortController();
   const withdrawn = new AbortController();
   const nonces = new Nonces(randomBytes, monotonicMs);
-  const restraint = new Restraint(dir, monotonicMs);
+  const restraint = new Restraint(stateFilesIn(dir), monotonicMs);
   const parts: ConfirmerParts = {
     socket: join(dir, 's'),
     key: () => approver.keys.publicKey,
@@ -449,16 +450,16 @@ describe('a no', () => {
       { type: 'operator', verb: 'freeze', args: { source: AGENT, by: 'dialog' } },
       expect.objectContaining({ answer: 'denied' }),
     ]);
-    expect(at.told).toEqual([[expect.stringContaining('qmcpctl thaw mcp-control'), AGENT]]);
+    await vi.waitFor(() => expect(at.told).toEqual([[expect.stringContaining('qmcpctl thaw mcp-control'), AGENT]]));
   });
 
   test('that freezes the source says so where that cannot be saved', async () => {
     const at = await place();
-    mkdirSync(join(at.dir, 'frozen.new'));
+    mkdirSync(join(at.dir, '.frozen.new'));
     at.approver.reflex = (asked) => asked.deny({ freeze: true });
     expect(await at.ask()).toEqual(NO);
     expect(at.restraint.isFrozen(AGENT)).toBe(true);
-    expect(at.told).toEqual([[expect.stringContaining('until the next restart only'), AGENT]]);
+    await vi.waitFor(() => expect(at.told).toEqual([[expect.stringContaining('until the next restart only'), AGENT]]));
     expect(at.answer()).toMatchObject({ answer: 'denied' });
   });
 });

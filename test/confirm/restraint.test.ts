@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { DENIALS, FIRST_REST_MS, LAST_REST_MS, Restraint } from '../../daemon/confirm/restraint.ts';
 import type { QubeName } from '../../daemon/names.ts';
+import { stateFilesIn } from '../../daemon/state-files.ts';
 
 const AGENT = 'mcp-control' as QubeName;
 const OTHER = 'mcp-other' as QubeName;
@@ -28,17 +29,17 @@ const stateDirectory = (): string => {
 
 const restraint = (state = stateDirectory()) => {
   const clock = { ms: 1_000_000 };
-  return { state, clock, restraint: new Restraint(state, () => clock.ms) };
+  return { state, clock, restraint: new Restraint(stateFilesIn(state), () => clock.ms) };
 };
 
 const deny = (of: Restraint, times: number): (number | null)[] => Array.from({ length: times }, () => of.denied(AGENT));
 
-test('a frozen source stays frozen over a restart, and a thawed one stays thawed', () => {
+test('a frozen source stays frozen over a restart, and a thawed one stays thawed', async () => {
   const { state, restraint: first } = restraint();
-  first.freeze(AGENT);
-  first.freeze(OTHER);
-  expect(first.thaw(OTHER)).toBe(true);
-  expect(first.thaw(OTHER)).toBe(false);
+  await first.freeze(AGENT);
+  await first.freeze(OTHER);
+  expect(await first.thaw(OTHER)).toBe(true);
+  expect(await first.thaw(OTHER)).toBe(false);
   const { restraint: second } = restraint(state);
   expect([second.isFrozen(AGENT), second.isFrozen(OTHER), second.frozen]).toEqual([true, false, [AGENT]]);
   expect(readFileSync(join(state, 'frozen'), 'utf8')).toBe('mcp-control\n');
@@ -47,6 +48,19 @@ test('a frozen source stays frozen over a restart, and a thawed one stays thawed
 test('without a file nobody is frozen, and there is nothing to complain about', () => {
   const { restraint: fresh } = restraint();
   expect([fresh.isFrozen(AGENT), fresh.complaint, fresh.frozen]).toEqual([false, null, []]);
+});
+
+test('a source that is frozen while it is being thawed stays frozen, over a restart too', async () => {
+  const { state, restraint: held } = restraint();
+  await held.freeze(AGENT);
+  await held.freeze(OTHER);
+  const thawed = [held.thaw(AGENT), held.thaw(OTHER)];
+  const frozen = held.freeze(AGENT);
+  expect(held.frozen).toEqual([AGENT, OTHER]);
+  await held.settled();
+  expect(held.frozen).toEqual([AGENT]);
+  expect([await Promise.all(thawed), await frozen]).toEqual([[true, true], undefined]);
+  expect(restraint(state).restraint.frozen).toEqual([AGENT]);
 });
 
 test('denials within ten minutes add up, up to the last moment', () => {
@@ -59,6 +73,7 @@ test('denials within ten minutes add up, up to the last moment', () => {
 test.each([
   ['one line of two that is no name', (state: string) => writeFileSync(join(state, 'frozen'), 'mcp-other\na b\n')],
   ['a line that is no name', (state: string) => writeFileSync(join(state, 'frozen'), 'a b\n')],
+  ['a last line that was cut short', (state: string) => writeFileSync(join(state, 'frozen'), 'mcp-other\nmcp-con')],
   ['a directory in its place', (state: string) => mkdirSync(join(state, 'frozen'))],
 ])('with %s every source counts as frozen, and the complaint says what to do', (_, spoil) => {
   const state = stateDirectory();
@@ -68,13 +83,13 @@ test.each([
   expect(spoiled.complaint).toMatch(/frozen cannot be used .* Mend or remove it, then restart\.$/);
 });
 
-test('a freeze that cannot be saved holds for now and says so; a thaw that cannot be saved does not happen', () => {
+test('a freeze that cannot be saved holds for now and says so; a thaw that cannot be saved does not happen', async () => {
   const { state, restraint: held } = restraint();
-  held.freeze(OTHER);
-  mkdirSync(join(state, 'frozen.new'));
-  expect(() => held.freeze(AGENT)).toThrow();
+  await held.freeze(OTHER);
+  mkdirSync(join(state, '.frozen.new'));
+  await expect(held.freeze(AGENT)).rejects.toThrow();
   expect(held.isFrozen(AGENT)).toBe(true);
-  expect(() => held.thaw(OTHER)).toThrow();
+  await expect(held.thaw(OTHER)).rejects.toThrow();
   expect(held.isFrozen(OTHER)).toBe(true);
   chmodSync(state, 0o700);
 });
@@ -146,31 +161,31 @@ test('which sources rest, and for how long yet, can be told by name', () => {
   expect(mood.resting).toEqual([]);
 });
 
-test('whoever wants to hear of a freeze hears of each, until they do not want to any more', () => {
+test('whoever wants to hear of a freeze hears of each, until they do not want to any more', async () => {
   const { restraint: held } = restraint();
   const heard: QubeName[] = [];
   const stop = held.onFreeze((source) => heard.push(source));
-  held.freeze(AGENT);
-  held.thaw(AGENT);
-  held.freeze(OTHER);
+  await held.freeze(AGENT);
+  await held.thaw(AGENT);
+  await held.freeze(OTHER);
   stop();
-  held.freeze(AGENT);
+  await held.freeze(AGENT);
   expect(heard).toEqual([AGENT, OTHER]);
 });
 
-test('frozen sources are written by name, for the broker alone', () => {
+test('frozen sources are written by name, for the broker alone', async () => {
   const { state, restraint: held } = restraint();
-  held.freeze(OTHER);
-  held.freeze(AGENT);
+  await held.freeze(OTHER);
+  await held.freeze(AGENT);
   expect(readFileSync(join(state, 'frozen'), 'utf8')).toBe('mcp-control\nmcp-other\n');
   expect(statSync(join(state, 'frozen')).mode & 0o777).toBe(0o600);
   expect(held.frozen).toEqual([AGENT, OTHER]);
 });
 
-test('a freeze and a thaw leave no file open', () => {
+test('a freeze and a thaw leave no file open', async () => {
   const { state, restraint: held } = restraint();
-  held.freeze(AGENT);
-  held.thaw(AGENT);
+  await held.freeze(AGENT);
+  await held.thaw(AGENT);
   const open = readdirSync('/proc/self/fd').map((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`);

@@ -23,7 +23,7 @@ import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
 import { type Settled, settleLeft, startSettling } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
 import type { SettingsReader } from '../../daemon/settings/open.ts';
-import type { StateFiles } from '../../daemon/state-files.ts';
+import { type StateFiles, stateFilesIn } from '../../daemon/state-files.ts';
 import { isStateChanging } from '../qubesd/methods.ts';
 import type { World } from '../qubesd/world.ts';
 import type { Gate } from './gate.ts';
@@ -115,7 +115,7 @@ export const begin = async (outside: Outside): Promise<Life> => {
     journal,
     undo,
     nonces: new Nonces(randomBytes, monotonicMs),
-    restraint: new Restraint(join(root, 'state'), monotonicMs),
+    restraint: new Restraint(stateFilesIn(join(root, 'state')), monotonicMs),
     restrained: (sentence) => notices.push(sentence),
     socket: join(root, 'run', 'confirm.sock'),
     key: () => settings.current().confirmKey,

@@ -65,7 +65,7 @@ class Real {
     const call = adminCallsTo(this.qubesd.path);
     const quarantine = new Quarantine(stateFilesIn(join(root, 'state')));
     this.view = new FleetView(adminOver(call, quarantine.keeps));
-    this.restraint = new Restraint(join(root, 'state'), monotonicMs);
+    this.restraint = new Restraint(stateFilesIn(join(root, 'state')), monotonicMs);
     this.#journal = journal;
     this.#events = followEvents(this.qubesd.path, this.view);
     this.#stopping = new AbortController();
@@ -270,14 +270,14 @@ const wait = (ms: number): Command =>
 
 const freeze = (source: string): Command =>
   command(`freeze(${source})`, async (model, real) => {
-    real.restraint.freeze(source as QubeName);
+    await real.restraint.freeze(source as QubeName);
     model.frozen.add(source);
     for (const plan of model.plans) if (plan.source === source && plan.state === 'open') plan.state = 'void';
   });
 
 const thaw = (source: string): Command =>
   command(`thaw(${source})`, async (model, real) => {
-    real.restraint.thaw(source as QubeName);
+    await real.restraint.thaw(source as QubeName);
     model.frozen.delete(source);
   });
 

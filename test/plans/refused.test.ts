@@ -67,9 +67,9 @@ describe('a Prepare is refused', () => {
   test('while its source is frozen, though it only reads, and what was prepared before is void after the thaw', async () => {
     const broker = await temporaryBroker();
     const nonce = await prepare(broker, [READ]);
-    broker.restraint.freeze('mcp-control' as QubeName);
+    await broker.restraint.freeze('mcp-control' as QubeName);
     expect(await broker.call('qmcp.Prepare', { calls: [READ] })).toEqual(REFUSED);
-    broker.restraint.thaw('mcp-control' as QubeName);
+    await broker.restraint.thaw('mcp-control' as QubeName);
     expect(await status(broker, nonce)).toEqual(REFUSED);
     await prepare(broker, [READ]);
   });

@@ -135,13 +135,13 @@ export const BREAKS: readonly Break[] = [
     invariant: /^I1: .*frozen|^I6: frozen is told/,
     of: (ground) => ({
       ...ground,
-      restraint: (state, clock) => {
+      restraint: (files, clock) => {
         class Lax extends Restraint {
           override isFrozen(): boolean {
             return false;
           }
         }
-        return new Lax(state, clock);
+        return new Lax(files, clock);
       },
     }),
   },

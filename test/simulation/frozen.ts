@@ -1,10 +1,9 @@
 // Who is frozen, as far as it can be known outside of the broker: by the file that says so.
-import { existsSync, readFileSync } from 'node:fs';
 import { isQubeName, type QubeName } from '../../daemon/names.ts';
 import type { History } from './history.ts';
 
 export class Frozen {
-  readonly #file: string;
+  readonly #read: () => string | null;
   readonly #history: History;
   /** Sources, and since which step they are. */
   readonly since = new Map<string, number>();
@@ -13,8 +12,9 @@ export class Frozen {
   /** Set by whatever may have frozen or thawed somebody. */
   isWorthALook = false;
 
-  constructor(file: string, history: History) {
-    this.#file = file;
+  /** `read`: the text of the file, null where there is none. */
+  constructor(read: () => string | null, history: History) {
+    this.#read = read;
     this.#history = history;
   }
 
@@ -26,7 +26,7 @@ export class Frozen {
 
   look(): void {
     this.isWorthALook = false;
-    const names = existsSync(this.#file) ? readFileSync(this.#file, 'utf8').split('\n').filter(isQubeName) : [];
+    const names = (this.#read() ?? '').split('\n').filter(isQubeName);
     for (const name of this.since.keys()) {
       if (names.includes(name as QubeName)) continue;
       this.since.delete(name);

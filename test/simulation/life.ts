@@ -29,7 +29,7 @@ import type { Deed } from './deed.ts';
 export interface Ground {
   readonly files: JournalFiles;
   readonly ledger: StateFiles;
-  readonly quarantineFiles: StateFiles;
+  readonly stateFiles: StateFiles;
   readonly settings: SettingsReader;
   readonly call: AdminCall;
   readonly tools: Tools;
@@ -39,14 +39,13 @@ export interface Ground {
   readonly after: (ms: number, run: () => void) => () => void;
   readonly randomBytes: (count: number) => Buffer;
   readonly random: () => number;
-  /** Real directories for what reads its files by itself: `<etc>/principals`, and who is frozen. */
+  /** A real directory for what reads its files by itself: `<etc>/principals`. */
   readonly etc: string;
-  readonly state: string;
   readonly unplanned: (error: unknown) => void;
   readonly deeds: AsyncLocalStorage<Deed>;
   readonly deed: (kind: Deed['kind']) => Deed;
   readonly nonces?: (randomBytes: (count: number) => Buffer, monotonicMs: () => number) => Nonces;
-  readonly restraint?: (state: string, monotonicMs: () => number) => Restraint;
+  readonly restraint?: (files: StateFiles, monotonicMs: () => number) => Restraint;
   readonly door?: typeof openDoor;
   readonly quarantine?: (files: StateFiles) => Quarantine;
   /** What becomes of a reply on its way to the caller. */
@@ -76,7 +75,7 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
   const { files, settings, call, tools, now, monotonicMs, after, randomBytes, unplanned, deeds } = ground;
   const stopping = new AbortController();
   const registry = new Registry(ground.etc, { monotonicMs });
-  const ledger = new Ledger(ground.state, { files: ground.ledger, after: (ms, work) => void after(ms, work) });
+  const ledger = new Ledger('/state', { files: ground.ledger, after: (ms, work) => void after(ms, work) });
   let settleLate = (_: readonly UnfinishedIntent[]): void => {};
   const { journal, unfinished } = await openJournal({
     reopened: ({ unfinished: late }) => settleLate(late),
@@ -86,13 +85,13 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
   const undo = await UndoStore.open({ dir: '/state', now, files });
   journal.note({ type: 'start', version: 'simulated', unfinished: unfinished.length });
 
-  const quarantine = (ground.quarantine ?? ((kept) => new Quarantine(kept)))(ground.quarantineFiles);
+  const quarantine = (ground.quarantine ?? ((kept) => new Quarantine(kept)))(ground.stateFiles);
   const admin = adminOver(call);
   const callers = adminOver(call, quarantine.holds);
   const fleet = new FleetView(adminOver(call, quarantine.keeps));
   quarantine.watch((name) => fleet.changed(name));
   connect(fleet);
-  const restraint = (ground.restraint ?? ((state, clock) => new Restraint(state, clock)))(ground.state, monotonicMs);
+  const restraint = (ground.restraint ?? ((kept, clock) => new Restraint(kept, clock)))(ground.stateFiles, monotonicMs);
   const principals = new Principals({ registry, ledger, now });
   const nonces = (ground.nonces ?? ((bytes, clock) => new Nonces(bytes, clock)))(randomBytes, monotonicMs);
   const broker = new Broker({
@@ -162,7 +161,7 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
     stop: async () => {
       stopping.abort();
       await Promise.all([door.close(), atRest()]);
-      await ledger.close();
+      await Promise.all([ledger.close(), restraint.settled()]);
       journal.note({ type: 'stop', reason: 'SIGTERM' });
       await journal.close();
       await undo.close();

@@ -81,13 +81,13 @@ export class Lives {
   }
 
   #ground(): Ground {
-    const { outside, chance, clock, disk, deeds, settings, watch, etc, state, lives: life } = this.#machine;
+    const { outside, chance, clock, disk, deeds, settings, watch, etc, lives: life } = this.#machine;
     const { qubesd, approver, breaks } = this.#around;
     const wait: Outside['wait'] = (what, work) => outside.wait(what, work);
     const ground: Ground = {
       files: disk.filesOver(wait),
       ledger: disk.stateFilesOver(wait, '/state/principals'),
-      quarantineFiles: disk.stateFilesOver(wait, '/state'),
+      stateFiles: disk.stateFilesOver(wait, '/state'),
       settings,
       call: qubesd.adminOver(outside),
       tools: qubesd.toolsOver(outside),
@@ -98,7 +98,6 @@ export class Lives {
       randomBytes: chance.bytes,
       random: chance.fraction,
       etc,
-      state,
       unplanned: (error) => watch.wrong(`nobody planned: ${stackOf(error)}`),
       deeds: deeds.current,
       deed: (kind) => deeds.begin({ kind, source: 'dom0', service: kind, request: null, life }),

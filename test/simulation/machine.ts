@@ -48,7 +48,6 @@ export class Machine {
   readonly signers: Signers | null;
   readonly #root = mkdtempSync(join(tmpdir(), 'qmcp-simulated-'));
   readonly etc = join(this.#root, 'etc');
-  readonly state = join(this.#root, 'state');
 
   /** What the broker of this life waits for. */
   outside: Outside;
@@ -71,8 +70,9 @@ export class Machine {
     this.settings = new OperatorFiles(OPERATOR.text, this.calm);
     this.weather = isDay ? A_DAY : anyWeather(chance);
     this.outside = this.anotherOutside();
-    for (const dir of [this.etc, this.state]) mkdirSync(dir);
-    this.frozen = new Frozen(join(this.state, 'frozen'), this.history);
+    mkdirSync(this.etc);
+    const stateFiles = this.disk.stateFilesOver(this.wait, '/state');
+    this.frozen = new Frozen(() => stateFiles.read('frozen'), this.history);
     this.record = new DurableRecord(this.disk, '/log/audit.jsonl', (sentence) => this.watch.wrong(sentence));
     this.watch = new Watch({
       ...{ world: this.world, record: this.record, settings: this.settings, frozen: this.frozen },
