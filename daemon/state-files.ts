@@ -1,7 +1,7 @@
 // Small files of state: read whole, and replaced whole, so that a crash leaves the old one or the new one.
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 export interface StateFiles {
   /** The text of a file, null where there is none. Throws where there is one that cannot be read. */
@@ -28,7 +28,8 @@ export const stateFilesIn = (dir: string): StateFiles => {
     },
     write: async (name, text) => {
       if (Buffer.byteLength(text) > STATE_BYTES_MAX) throw new Error('it is too long');
-      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      const made = mkdirSync(dir, { recursive: true, mode: 0o700 });
+      if (made !== undefined) await syncDirectory(dirname(made));
       const unfinished = join(dir, `.${name}.new`);
       const file = await open(unfinished, 'w', 0o600);
       try {
@@ -38,12 +39,16 @@ export const stateFilesIn = (dir: string): StateFiles => {
         await file.close();
       }
       await rename(unfinished, pathOf(name));
-      const directory = await open(dir, 'r');
-      try {
-        await directory.sync();
-      } finally {
-        await directory.close();
-      }
+      await syncDirectory(dir);
     },
   };
+};
+
+const syncDirectory = async (path: string): Promise<void> => {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
 };

@@ -45,7 +45,9 @@ export function tallyOf(area: string, { files }: Report, explained: ReadonlySet<
       else left.push(line);
     }
   }
-  const ofArea = [...explained].filter((line) => line.startsWith(`- \`${area}/`));
+  // An area may have a file from beside its directory.
+  const places = [`${area}/`, ...Object.keys(files).map((file) => `${file.replace(/^daemon\//, '')}\``)];
+  const ofArea = [...explained].filter((line) => places.some((place) => line.startsWith(`- \`${place}`)));
   const stale = ofArea.filter((line) => !met.has(line));
   return { area, all: counts.noticed + counts.words + counts.explained + left.length, ...counts, left, stale };
 }
