@@ -160,7 +160,6 @@ const main = async (): Promise<void> => {
   canSettle((late) => void startSettling({ ...settlingParts, unfinished: late }, false));
   await Promise.race([settling, wait(SETTLING_MS)]);
   void quarantine.review(admin, now());
-  collectGarbage();
   const door = openDoor(broker.handle);
   const control = openControl(
     controlOver({
@@ -226,6 +225,7 @@ const main = async (): Promise<void> => {
     const timer = setInterval(work, ms).unref();
     return () => clearInterval(timer);
   });
+  collectGarbage();
 };
 
 type SettleLater = (unfinished: readonly UnfinishedIntent[]) => void;

@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Gives back what the start has left behind: some 3 MiB, within some 30 ms. For a moment at which nobody is answered. */
+/** Gives back what the start has left behind: some 4 MiB, within some 30 ms, in which nobody is answered. */
 export const collectGarbage = (): void => {
   // The function is found in new contexts only, and only while the flag is set: nobody else gets it.
   setFlagsFromString('--expose-gc');

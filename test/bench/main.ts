@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { callRows } from './calls.ts';
+import { callRows, idleRows } from './calls.ts';
 import { dialogRows } from './dialog.ts';
 import { journalRows } from './journal.ts';
 import { planRows } from './plans.ts';
@@ -18,7 +18,7 @@ const progress = (text: string): void => {
 const sections: [string, () => Promise<readonly Row[]>][] = [
   ['A process per call', spawnRows],
   ['Calls', () => callRows([], progress)],
-  ['Calls as installed (--jitless)', () => callRows(['--jitless'], progress)],
+  ['Calls as installed (--jitless)', async () => [...(await idleRows()), ...(await callRows(['--jitless'], progress))]],
   ['Plans', async () => [...(await planRows([])), ...(await planRows(['--jitless']))]],
   [
     'Principals',

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { FleetSpec } from '../qubesd/fleet.ts';
 
-const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+export const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 /** This many managed qubes, and the few that are always there. */
 export const fleetOf = (managed: number): FleetSpec => ({
@@ -48,11 +48,12 @@ export class Place {
     await this.#start([...flags, at('test/bench/echo-server.mjs'), this.echo], () => true);
   }
 
-  /** Gives the daemon's process id. */
-  async startDaemon(flags: readonly string[]): Promise<number> {
+  /** Gives the daemon's process id. `environment`: beside this process's own. */
+  async startDaemon(flags: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<number> {
     const places = ['etc', 'run', 'state', 'log'].flatMap((name) => [`--${name}`, join(this.root, name)]);
     const args = [...places, '--qubesd', this.qubesd, '--tool-path', join(this.root, 'bin')];
-    return this.#start([...flags, at('dist/qmcp-brokerd.mjs'), ...args], (line) => line.includes('"msg":"ready"'));
+    const isReady = (line: string): boolean => line.includes('"msg":"ready"');
+    return this.#start([...flags, at('dist/qmcp-brokerd.mjs'), ...args], isReady, environment);
   }
 
   async end(): Promise<void> {
@@ -63,8 +64,13 @@ export class Place {
     rmSync(this.root, { recursive: true, force: true });
   }
 
-  async #start(args: readonly string[], isReady: (line: string) => boolean): Promise<number> {
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  async #start(
+    args: readonly string[],
+    isReady: (line: string) => boolean,
+    environment: NodeJS.ProcessEnv = {},
+  ): Promise<number> {
+    const env = { ...process.env, ...environment };
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
     this.#children.push(child);
     await new Promise<void>((resolve, reject) => {
       child.once('exit', (code) => reject(new Error(`${args.join(' ')} ended with ${code}`)));
