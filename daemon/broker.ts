@@ -209,7 +209,8 @@ export class Broker {
   }
 
   /** Work of the broker's own while no creation is half-way. */
-  betweenCreations = <T>(work: () => Promise<T>): Promise<T> => this.#serial.run([BUDGET], work);
+  betweenCreations = <T>(names: readonly string[], work: () => Promise<T>): Promise<T> =>
+    this.#serial.run([...names.map(keyOf), BUDGET], work);
 
   #alone<T>(wish: Wish, work: () => Promise<T>): Promise<T> {
     return this.#serial.run([...keysOf(wish), ...(wish.budgeted ? [BUDGET] : [])], work);

@@ -154,7 +154,10 @@ const main = async (): Promise<void> => {
   const settlingParts = {
     ...{ admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
     after: (ms: number, work: () => void) => setTimeout(work, ms).unref(),
-    report: (settled: Settled) => log.warn(settled, settledText(settled)),
+    report: (settled: Settled) => {
+      const { intent, finding, qubes, why } = settled;
+      log.warn({ intent_seq: intent.seq, finding, qubes, why }, settledText(settled));
+    },
   };
   const settling = startSettling({ ...settlingParts, unfinished });
   canSettle((late) => void startSettling({ ...settlingParts, unfinished: late }, false));

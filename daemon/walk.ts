@@ -1,7 +1,7 @@
 // One change call on its way, as the stations that the broker and the plans both send it through.
 import type { WalkParts } from './broker.ts';
 import { type Approval, confirm } from './confirm/confirmer.ts';
-import { UNSAVED } from './journal/open-intents.ts';
+import { LEFT, UNSAVED } from './journal/open-intents.ts';
 import type { Decision, NamedQube } from './journal/record.ts';
 import { UndoUnavailable } from './journal/undo-store.ts';
 import { isQubeName, type Nonce, type QubeName } from './names.ts';
@@ -116,7 +116,10 @@ export class Walk {
       .perform({
         now,
         step: async (step, qube, known = null) => {
-          await journal.append({ type: 'step', call: this.#call, step, qube, ...(known && { known }) });
+          const record = { type: 'step', call: this.#call, step, qube, ...(known && { known }) } as const;
+          const told = journal.append(record);
+          // Of what is left the journal learns as soon as it can be written, or the outcome would close the intent.
+          await (step === LEFT ? told.catch(() => journal.note(record)) : told);
         },
         keep: ({ name, uuid }, change) =>
           undo.keep({ seq, at: now(), service: this.service.name, source, principal, qube: { name, uuid }, change }),

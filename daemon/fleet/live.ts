@@ -22,7 +22,7 @@ export const readQube = async (admin: Admin, name: string): Promise<Qube | null>
   } catch (error) {
     if (!(error instanceof AdminError)) throw error;
     if (error.type === 'QubesVMNotFoundError') return null;
-    if (error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (error.isAway) throw error;
     return row && qubeOf(row, null);
   }
 };

@@ -247,7 +247,7 @@ const unlessRefused = async <T, S>(reading: Promise<T>, otherwise: S): Promise<T
     return await reading;
   } catch (error) {
     if (!(error instanceof AdminError) || error.type === 'QubesVMNotFoundError') throw error;
-    if (error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (error.isAway) throw error;
     return otherwise;
   }
 };

@@ -27,7 +27,7 @@ const STEP = z.object({
   qube: z.catch(z.nullable(QUBE), null),
   known: z.catch(z.nullable(z.array(z.string())), null),
 });
-const QUBE_OF = z.object({ name: TEXT, uuid: TEXT });
+const QUBE_OF = z.object({ name: z.string(), uuid: z.string() });
 const INTENT = z.object({
   type: z.catch(z.literal('intent'), 'intent'),
   call: z.catch(z.number(), 0),
@@ -55,6 +55,8 @@ const CARRIED = z.catch(
 
 /** More than the broker can have in flight at any time; beyond it the oldest are no longer carried into a new file. */
 export const MAX_CARRIED = 512;
+/** So many uuids of known qubes fit into the line with them (MAX_LINE_BYTES); of the oldest it is not told any more which they are. */
+export const MAX_CARRIED_KNOWN = 8_192;
 /** No effect has as many steps; what comes after them is not held. */
 export const MAX_STEPS = 64;
 
@@ -120,7 +122,9 @@ export function openIntents(): OpenIntents {
     }
   };
 
-  const isReleased = ({ name, uuid }: z.infer<typeof QUBE_OF>): void => {
+  const isReleased = (qube: z.infer<typeof QUBE_OF> | undefined): void => {
+    if (!qube) return;
+    const { name, uuid } = qube;
     isNotAnother(uuid);
     for (const intent of [...open.values()]) {
       if (intent.steps.some(({ qube }) => qube?.uuid === uuid)) {
@@ -171,7 +175,7 @@ export function openIntents(): OpenIntents {
           break;
         }
         case 'operator':
-          if (record.verb === RELEASE) isReleased(QUBE_OF.parse(record.args));
+          if (record.verb === RELEASE) isReleased(QUBE_OF.safeParse(record.args).data);
           break;
         case 'finding':
           open.delete(record.intent_seq as number);
@@ -179,9 +183,17 @@ export function openIntents(): OpenIntents {
       }
     },
     list,
-    carry: () =>
-      list()
+    carry: () => {
+      let room = MAX_CARRIED_KNOWN;
+      const bounded = (step: StepTaken): StepTaken => {
+        room -= step.known?.length ?? 0;
+        return room < 0 && step.known ? { ...step, known: null } : step;
+      };
+      return list()
         .slice(-MAX_CARRIED)
-        .map(({ seq, ts, steps, current, ...intent }) => ({ seq, ts, current, intent, steps })),
+        .toReversed()
+        .map(({ seq, ts, steps, current, ...intent }) => ({ seq, ts, current, intent, steps: steps.map(bounded) }))
+        .toReversed();
+    },
   };
 }

@@ -40,7 +40,7 @@ const unlessRefused = async <T>(reading: Promise<T>): Promise<T | null> => {
   try {
     return await reading;
   } catch (error) {
-    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (!(error instanceof AdminError) || error.isAway) throw error;
     return null;
   }
 };

@@ -29,6 +29,11 @@ export class AdminError extends Error {
   /** With 'deadline': the answer that qubesd may still give, where somebody has to know what became of the call. */
   readonly late: Promise<Buffer> | null;
 
+  /** Whether nobody could be asked, rather than that the answer was no, or none. */
+  get isAway(): boolean {
+    return this.kind === 'unreachable' || this.kind === 'deadline';
+  }
+
   constructor(kind: FailureKind, type: string | null = null, detail = '', late: Promise<Buffer> | null = null) {
     super(type ? `qubesd answered ${type}` : `qubesd: ${kind}`);
     this.name = 'AdminError';

@@ -67,7 +67,7 @@ const netvmOf = async (admin: Admin, dest: Destination): Promise<string | null |
   try {
     return (await admin.property(dest, 'netvm')).text || null;
   } catch (error) {
-    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (!(error instanceof AdminError) || error.isAway) throw error;
     const absent = error.type === 'QubesNoSuchPropertyError' || error.type === 'QubesVMNotFoundError';
     return absent ? null : undefined;
   }

@@ -191,7 +191,7 @@ const insistently = async <T>(read: () => Promise<T>, pause: Pause): Promise<T |
       return await read();
     } catch (error) {
       if (!(error instanceof AdminError)) throw error;
-      const isAway = error.kind === 'unreachable' || error.kind === 'deadline';
+      const { isAway } = error;
       if (tries >= (isAway ? PATIENCE_TRIES : ANSWER_TRIES)) return undefined;
       if (isAway) await pause(PATIENCE_MS);
     }

@@ -55,7 +55,7 @@ const tagsOf = async (admin: Admin, uuid: Uuid): Promise<ReadonlySet<string> | n
   try {
     return await admin.tags({ uuid });
   } catch (error) {
-    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (!(error instanceof AdminError) || error.isAway) throw error;
     return null;
   }
 };

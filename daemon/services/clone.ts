@@ -98,7 +98,7 @@ const prepare = async (name: string, scene: Scene): Promise<Operation | Refusal>
 };
 
 const unreadable = (error: unknown): Refusal => {
-  if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+  if (!(error instanceof AdminError) || error.isAway) throw error;
   return CLONING.undone;
 };
 

@@ -109,7 +109,7 @@ const readListed = async (admin: Admin, backend: Qube, { devclass, port }: Devic
     }
     return null;
   } catch (error) {
-    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (!(error instanceof AdminError) || error.isAway) throw error;
     return null;
   }
 };

@@ -62,7 +62,7 @@ const unlessRefused = async <T>(reading: Promise<T>): Promise<T | undefined> => 
   try {
     return await reading;
   } catch (error) {
-    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (!(error instanceof AdminError) || error.isAway) throw error;
     return undefined;
   }
 };

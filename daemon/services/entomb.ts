@@ -34,7 +34,7 @@ export const startsByItself = async ({ uuid }: Pick<Qube, 'uuid'>, admin: Admin)
   try {
     return (await admin.property({ uuid }, 'autostart')).text !== 'False';
   } catch (error) {
-    if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+    if (!(error instanceof AdminError) || error.isAway) throw error;
     return error.type !== 'QubesNoSuchPropertyError';
   }
 };

@@ -123,7 +123,7 @@ const readCurrent = async (property: Property, admin: Admin, dest: Destination):
 
 /** Stands in for a fact that qubesd does not give; that qubesd is away is no fact about the qube. */
 const unlessAway = <T>(error: unknown, otherwise: T): T => {
-  if (!(error instanceof AdminError) || error.kind === 'unreachable' || error.kind === 'deadline') throw error;
+  if (!(error instanceof AdminError) || error.isAway) throw error;
   return otherwise;
 };
 

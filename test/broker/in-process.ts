@@ -77,7 +77,7 @@ export class InProcess {
   /** What became of what calls left. */
   readonly settled: Settled[] = [];
   readonly #events: EventStream;
-  #later: (() => void)[] = [];
+  #later: { readonly ms: number; readonly work: () => void }[] = [];
   readonly #stopping = new AbortController();
 
   constructor(
@@ -134,9 +134,14 @@ export class InProcess {
     });
     const settlingParts = {
       ...{ admin: this.admin, journal, undo, quarantine: this.quarantine, now, alone: this.broker.betweenCreations },
-      after: (_: number, work: () => void) => this.#later.push(work),
+      after: (ms: number, work: () => void) => this.#later.push({ ms, work }),
       report: (settled: Settled) => this.settled.push(settled),
     };
+  }
+
+  /** After how many milliseconds it would look. */
+  get due(): readonly number[] {
+    return this.#later.map(({ ms }) => ms);
   }
 
   /** Some time passes: what waits for it to look into what calls left looks, once. Resolves when it has. */
@@ -144,8 +149,8 @@ export class InProcess {
     await this.journal.recover();
     const due = this.#later;
     this.#later = [];
-    for (const work of due) work();
-    await this.broker.betweenCreations(async () => {});
+    for (const { work } of due) work();
+    await this.broker.betweenCreations([], async () => {});
   }
 
   get world(): World {

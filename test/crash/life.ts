@@ -140,6 +140,14 @@ export const begin = async (outside: Outside): Promise<Life> => {
     report: (each: Settled) => settled.push(each),
   };
   await startSettling({ ...parts, unfinished });
+  const later = async (): Promise<void> => {
+    const works = due;
+    due = [];
+    for (const work of works) work();
+    await broker.betweenCreations([], async () => {});
+  };
+  // An order without an answer is looked for some minutes.
+  for (let looks = 0; looks < 10 && due.length > 0; looks++) await later();
   return {
     broker,
     journal,
@@ -150,12 +158,7 @@ export const begin = async (outside: Outside): Promise<Life> => {
     unplanned,
     notices,
     takeBack,
-    later: async () => {
-      const works = due;
-      due = [];
-      for (const work of works) work();
-      await broker.betweenCreations(async () => {});
-    },
+    later,
     undoFirst: () => takeBack(undo.list()[0]?.seq ?? 0),
     call: async (service, request, argument = '') =>
       broker.handle({ service, argument, source: 'mcp-control' as QubeName, body: { json: request } }),

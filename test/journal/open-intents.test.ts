@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MAX_LINE_BYTES } from '../../daemon/journal/lines.ts';
 import { MAX_CARRIED, MAX_KNOWN, MAX_STEPS, openIntents, type Seen } from '../../daemon/journal/open-intents.ts';
 
 const INTENT = {
@@ -219,6 +220,29 @@ describe('a creation whose outcome is written stays open', () => {
     ['nothing', step('rollback', CHILD), 0],
   ])('for %s, or not', (_, left, count) => {
     expect(following(INTENT, step('create'), left, outcome).list()).toHaveLength(count);
+  });
+
+  test.each([[undefined], ['ai-new'], [null], [{ name: 'ai-new' }]])(
+    'also where a release has an odd shape (%j)',
+    (args) => {
+      const release = { type: 'operator', verb: 'release', args };
+      expect(following(INTENT, step('left behind', CHILD), outcome, release).list()[0]?.steps).toHaveLength(1);
+    },
+  );
+
+  test('and is carried with as many known qubes as a line has room for', () => {
+    const known = Array.from({ length: MAX_KNOWN }, (_, index) => `${index}`.padStart(36, '0'));
+    const many = Array.from({ length: MAX_CARRIED }, (_, call) => [
+      { ...INTENT, call },
+      { ...step('create', null, { known }), call },
+      { ...step('left behind'), call },
+      { ...outcome, call },
+    ]).flat();
+    const carried = following(...many).carry();
+    expect(carried).toHaveLength(MAX_CARRIED);
+    expect(carried[0]?.steps[0]?.known).toBeNull();
+    expect(carried.at(-1)?.steps[0]?.known).toHaveLength(MAX_KNOWN);
+    expect(Buffer.byteLength(JSON.stringify(carried))).toBeLessThan(MAX_LINE_BYTES * 0.9);
   });
 
   test('and knows every disposable that became whole since as none of its own', () => {

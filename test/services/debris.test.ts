@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import type { UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
+import { openIntents, type Seen, type UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
 import type { JournalRecord, NamedQube, StepTaken } from '../../daemon/journal/record.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
 import type { Change, UndoEntry } from '../../daemon/journal/undo-entry.ts';
@@ -8,10 +8,11 @@ import { adminOver } from '../../daemon/qubesadmin/admin.ts';
 import { adminCallsTo } from '../../daemon/qubesadmin/client.ts';
 import { type Kept, type Settled, settle, settledText, startSettling } from '../../daemon/services/debris.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
+import type { FaultRule } from '../qubesd/faults.ts';
 import type { FleetSpec } from '../qubesd/fleet.ts';
 import type { Qubesd } from '../qubesd/server.ts';
 import { temporaryQubesd } from '../qubesd/temporary.ts';
-import { quarantineFiles } from './quarantine-files.ts';
+import { type QuarantineFiles, quarantineFiles } from './quarantine-files.ts';
 
 const FLEET: FleetSpec = {
   qubes: {
@@ -210,11 +211,15 @@ describe('a creation of which only the order is journalled', () => {
     props: { template: 'ai-dvmt', auto_cleanup: 'True' },
   } as const;
 
-  test('takes back the one disposable that was not there before', async () => {
-    const { disposed, found, qubesd } = await setUp();
+  test('takes back the one disposable that was not there before, once nothing more can come', async () => {
+    const { disposed, found, qubesd, parts } = await setUp();
     const known = [qubesd.world.add('disp1', disposable).uuid];
     qubesd.world.add('disp2', disposable);
-    expect(await found(disposed([{ ...create, known }]))).toMatchObject({ finding: 'not-done' });
+    const order = disposed([{ ...create, known }]);
+    // Until then somebody else may have made it.
+    const [early] = await settle({ ...parts, unfinished: [order] }, true, 0);
+    expect([early?.finding, has(qubesd, 'disp2')]).toEqual([null, true]);
+    expect(await found(order)).toMatchObject({ finding: 'not-done' });
     expect([has(qubesd, 'disp1'), has(qubesd, 'disp2')]).toEqual([true, false]);
   });
 
@@ -427,7 +432,7 @@ describe('what was ordered and is not there', () => {
     const clock = { ms: NOW + 2 * MINUTE };
     const reports: Settled[] = [];
     let again: (() => void) | null = null;
-    const alone = async <T>(work: () => Promise<T>): Promise<T> => work();
+    const alone = async <T>(_: readonly string[], work: () => Promise<T>): Promise<T> => work();
     await startSettling({
       ...{ ...set.parts, alone, now: () => clock.ms },
       unfinished: [{ ...how(set), ts: new Date(NOW).toISOString() }],
@@ -452,34 +457,75 @@ describe('what was ordered and is not there', () => {
   const disposable = { klass: 'DispVM', tags: ['ai-managed'], props: { template: 'ai-dvmt', auto_cleanup: 'True' } };
   const orderedDisposable = ({ disposed }: Awaited<ReturnType<typeof setUp>>) => disposed([{ ...create, known: [] }]);
 
+  const minutes = async (later: (ms: number) => Promise<void>, ...each: number[]): Promise<void> => {
+    for (const count of each) await later(count * MINUTE);
+  };
+  const NINE_LOOKS = [3, 3, 3, 3, 3, 3, 3, 3, 3];
+
   test('is looked for until half an hour has passed, which the operator is told once, and then was not done', async () => {
-    const { reports, later, records } = await settling(({ spawned }) => spawned([{ ...create, known: [] }]));
-    await later(10 * MINUTE);
-    await later(10 * MINUTE);
+    const { reports, later, records, quarantine } = await settling(({ spawned }) =>
+      spawned([{ ...create, known: [] }]),
+    );
+    await quarantine.keep({ name: 'ai-new' as QubeName, uuid: null, at: NOW });
+    await minutes(later, ...NINE_LOOKS);
     expect(reports).toMatchObject([{ finding: null, mayComeUntil: NOW + 30 * MINUTE }]);
     expect(settledText(reports[0] as Settled)).toBe(
       'qmcp.SpawnAIManagedQube spawn was begun at 2027-01-15T08:00:00.000Z, and nothing of it is there yet. ' +
         'Until 2027-01-15T08:30:00.000Z the broker keeps looking; there is nothing to do.',
     );
     expect(records).toEqual([]);
-    await later(8 * MINUTE);
+    await minutes(later, 2);
     expect(reports.map(({ finding }) => finding)).toEqual([null, 'not-done']);
     expect(records).toMatchObject([{ type: 'finding', finding: 'not-done' }]);
+    expect(quarantine.qubes).toEqual([]);
   });
 
-  test.each([
-    ['ai-new', ({ spawned }: Awaited<ReturnType<typeof setUp>>) => spawned([{ ...create, known: [] }])],
-    ['disp7', orderedDisposable],
-  ])('is in quarantine, and left for the operator to see, when it comes (%s)', async (name, how) => {
-    const { qubesd, reports, later, holds, quarantine, named } = await settling(how);
-    qubesd.world.add(name, name === 'disp7' ? disposable : { tags: [], props: ON_DEBIAN });
+  test('is looked for some minutes longer where the clock says that the time is over: it jumps, and machines sleep', async () => {
+    const { reports, later } = await settling(orderedDisposable);
+    await minutes(later, 60, ...NINE_LOOKS.slice(1).map(() => 0.5));
+    expect(reports.map(({ finding }) => finding)).toEqual([null]);
+    await minutes(later, 0.5);
+    expect(reports.map(({ finding }) => finding)).toEqual([null, 'not-done']);
+  });
+
+  test('is in quarantine when it comes, and left for the operator to see', async () => {
+    const { qubesd, reports, later, holds, quarantine, named } = await settling(({ spawned }) =>
+      spawned([{ ...create, known: [] }]),
+    );
+    qubesd.world.add('ai-new', { tags: [], props: ON_DEBIAN });
     // Nothing says yet that it is.
-    expect(holds(name)).toBe(true);
+    expect(holds('ai-new')).toBe(true);
     qubesd.reset();
-    await later(MINUTE);
-    expect(reports[1]).toMatchObject({ finding: 'unknown', qubes: [named('created', name)] });
-    expect(quarantine.qubes).toMatchObject([{ name, uuid: qubesd.world.qube(name).uuid }]);
+    await minutes(later, 1);
+    expect(reports[1]).toMatchObject({ finding: 'unknown', qubes: [named('created', 'ai-new')] });
+    expect(quarantine.qubes).toMatchObject([{ name: 'ai-new', uuid: qubesd.world.qube('ai-new').uuid }]);
     expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('as a disposable may be any new one, so that one does not end the search for another', async () => {
+    const { qubesd, reports, later, holds, quarantine } = await settling(orderedDisposable);
+    qubesd.world.add('disp7', disposable);
+    await minutes(later, 1);
+    expect(settledText(reports[1] as Settled)).toContain(', and may have made disp7, in quarantine now. Until ');
+    qubesd.world.add('disp8', disposable);
+    expect(holds('disp8')).toBe(true);
+    await minutes(later, ...NINE_LOOKS);
+    expect(quarantine.qubes.map(({ name }) => name)).toEqual(['disp7', 'disp8']);
+    qubesd.reset();
+    await minutes(later, 1);
+    expect(reports.map(({ finding }) => finding)).toEqual([null, null, null, 'unknown']);
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test('as a disposable is removed at the end, where it is the only new one and nobody has started it', async () => {
+    const { qubesd, reports, later, holds } = await settling(orderedDisposable);
+    qubesd.world.add('disp7', disposable);
+    qubesd.world.add('disp8', { ...disposable, state: 'Running' });
+    await minutes(later, ...NINE_LOOKS);
+    expect(has(qubesd, 'disp7')).toBe(true);
+    await minutes(later, 2);
+    expect(reports.at(-1)).toMatchObject({ finding: 'not-done' });
+    expect([has(qubesd, 'disp7'), has(qubesd, 'disp8'), holds('disp8')]).toEqual([false, true, false]);
   });
 
   test('is none that another creation made meanwhile', async () => {
@@ -553,6 +599,35 @@ describe('what a caller was told that a person has to clean up', () => {
     expect(quarantine.qubes).toEqual([]);
   });
 
+  test('is not said to be there to be mended, once it is released', async () => {
+    const { found, quarantine, intent, uuid } = await left();
+    await quarantine.release({ name: 'ai-new' as QubeName, uuid });
+    expect(settledText(await found(intent))).toMatch(/and left ai-new half-done, which has been released since\.$/);
+  });
+
+  test('keeps the network that it was given by whoever runs it since, without being any agent’s', async () => {
+    const { qubesd, found, intent } = await left('Running');
+    const { tags } = qubesd.world.qube('ai-new');
+    for (const tag of tags) if (tag !== 'mine') tags.delete(tag);
+    expect(await found(intent)).toMatchObject({ finding: 'half-done' });
+    expect(qubesd.changes()).toEqual([]);
+  });
+
+  test.each([
+    ['refuses to take a tag', { method: 'admin.vm.tag.Remove', fault: { exception: ['QubesException', 'x'] } }],
+    ['refuses to take the network', { method: 'admin.vm.property.Set', fault: { exception: ['QubesException', 'x'] } }],
+    ['answers nothing', { method: 'admin.vm.List', fault: 'empty' }],
+    ['does nothing', { method: 'admin.vm.tag.Remove', fault: 'empty' }],
+  ] as const)('stays open, to be disarmed later, when qubesd %s', async (_, fault) => {
+    const { qubesd, found, intent } = await left();
+    qubesd.faults.inject({ times: Number.POSITIVE_INFINITY, ...fault } as FaultRule);
+    expect(await found(intent)).toMatchObject({ finding: null });
+    qubesd.faults.clear();
+    expect(await found(intent)).toMatchObject({ finding: 'half-done' });
+    const { tags, props } = qubesd.world.qube('ai-new');
+    expect([[...tags].sort(), props.get('netvm')]).toEqual([['mine', 'qmcp-guarded'], null]);
+  });
+
   test('was not done when it is gone', async () => {
     const { qubesd, found, intent } = await left();
     qubesd.world.remove('ai-new');
@@ -588,7 +663,7 @@ describe('what cannot be settled', () => {
         journal,
         quarantine,
         now: () => NOW,
-        alone: (work) => work(),
+        alone: (_, work) => work(),
         after: (ms, work) => {
           expect(ms).toBeGreaterThanOrEqual(1_000);
           Object.assign(calls, admin);
@@ -612,12 +687,23 @@ describe('what cannot be settled', () => {
     expect(settled).toMatchObject({ finding: null, why: 'the disk is full' });
   });
 
-  test('is unknown, and named, where qubesd refuses to tell', async () => {
+  test.each([
+    ['refuses', { exception: ['QubesException', 'x'] }],
+    ['answers nothing', 'empty'],
+  ] as const)('stays open, and out of sight, where qubesd %s', async (_, fault) => {
+    const { qubesd, found, spawned, created, quarantine } = await setUp();
+    const { uuid } = qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    const unfinished = spawned([create, created('stamp', 'ai-new')]);
+    qubesd.faults.inject({ times: Number.POSITIVE_INFINITY, fault });
+    expect(await found(unfinished)).toMatchObject({ finding: null });
+    expect(quarantine.has(uuid as Uuid)).toBe(true);
+  });
+
+  test('of what was whole is unknown, and named, where qubesd refuses to tell', async () => {
     const { qubesd, found, spawned, created, named } = await setUp();
     qubesd.world.add('ai-new', { props: ON_DEBIAN });
-    const unfinished = spawned([create, created('stamp', 'ai-new')]);
-    const fault = { exception: ['QubesException', 'x'] } as const;
-    qubesd.faults.inject({ times: Number.POSITIVE_INFINITY, fault });
+    const unfinished = spawned([create, created('complete', 'ai-new')]);
+    qubesd.faults.inject({ times: Number.POSITIVE_INFINITY, fault: { exception: ['QubesException', 'x'] } });
     const settled = await found(unfinished);
     expect(settled).toMatchObject({ finding: 'unknown' });
     expect(settled.qubes).toContainEqual(named('created', 'ai-new'));
@@ -694,6 +780,69 @@ describe('what a creation left', () => {
     expect(quarantine.qubes.map(({ name }) => name)).toEqual(['disp1', 'disp2']);
   });
 
+  test.each([
+    ['the quarantine', (files: QuarantineFiles) => (files.fault = new Error('the disk is full')), {}],
+    [
+      'the journal',
+      () => {},
+      { journal: { append: () => Promise.reject(new JournalUnavailable('the disk is full')) } },
+    ],
+  ])(
+    'and somebody ran is not taken away either once they have shut it down, where %s could not be written',
+    async (_, fails, other) => {
+      const { qubesd, spawned, created, parts } = await setUp();
+      const { uuid } = qubesd.world.add('ai-new', { tags: ['ai-managed'], state: 'Running', props: ON_DEBIAN });
+      const files = quarantineFiles();
+      const quarantine = new Quarantine(files);
+      const unfinished = [spawned([create, created('pin', 'ai-new')])];
+      fails(files);
+      expect(await settle({ ...parts, quarantine, unfinished, ...other }, true)).toMatchObject([{ finding: null }]);
+      qubesd.world.qube('ai-new').state = 'Halted';
+      files.fault = null;
+      expect(await settle({ ...parts, quarantine, unfinished }, false)).toMatchObject([{ finding: 'half-done' }]);
+      expect([has(qubesd, 'ai-new'), quarantine.has(uuid as Uuid)]).toEqual([true, true]);
+    },
+  );
+
+  test('in a life before the last one is disarmed, and not taken away', async () => {
+    const { qubesd, found, spawned, created } = await setUp();
+    qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    const unfinished = { ...spawned([create, created('pin', 'ai-new')]), current: false };
+    expect(await found(unfinished)).toMatchObject({ finding: 'half-done' });
+    expect([...qubesd.world.qube('ai-new').tags]).toEqual([]);
+  });
+
+  test.each([
+    ['with its name in the journal', true],
+    ['of which only the order is in the journal', false],
+  ])('and the operator released before another start is let be (%s)', async (_, isNamed) => {
+    const { qubesd, parts, spawned, created } = await setUp();
+    const { uuid } = qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    const { seq: _seq, ts: _ts, steps: _steps, current: _current, ...intent } = spawned([]);
+    const open = openIntents();
+    const steps = [{ ...create, known: [] }, ...(isNamed ? [created('pin', 'ai-new')] : [])];
+    const records = [
+      intent,
+      ...steps.map((step) => ({ type: 'step', call: 1, ...step })),
+      { type: 'start' },
+      { type: 'operator', verb: 'release', args: { name: 'ai-new', uuid, by: 'qmcpctl' } },
+    ];
+    const ts = new Date(NOW).toISOString();
+    for (const [index, record] of records.entries()) open.see({ seq: index + 1, ts, ...record } as unknown as Seen);
+    await settle({ ...parts, unfinished: open.list() }, true);
+    expect([qubesd.changes(), parts.quarantine.qubes]).toEqual([[], []]);
+  });
+
+  test('and the operator releases while qubesd is away is let be', async () => {
+    const { qubesd, parts, spawned, created, quarantine } = await setUp();
+    const { uuid } = qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
+    quarantine.order(() => false);
+    await quarantine.release({ name: 'ai-new' as QubeName, uuid: uuid as Uuid });
+    const [settled] = await settle({ ...parts, unfinished: [spawned([create, created('pin', 'ai-new')])] }, false);
+    expect(settled).toMatchObject({ finding: 'half-done', isReleased: true });
+    expect([qubesd.changes(), quarantine.qubes]).toEqual([[], []]);
+  });
+
   test('under a name that was left to this start is not taken away: it may be anybody’s by now', async () => {
     const { qubesd, found, spawned, quarantine } = await setUp();
     qubesd.world.add('ai-new', { props: ON_DEBIAN });
@@ -713,13 +862,14 @@ describe('what a creation left', () => {
     const away = adminOver(adminCallsTo(`${qubesd.path}.not-there`));
     const calls = { ...away };
     let again = (): void => {};
-    const alone = <T>(work: () => Promise<T>): Promise<T> => work();
+    const alone = <T>(_: readonly string[], work: () => Promise<T>): Promise<T> => work();
     const ended = new Promise<void>((resolve) => {
       const unfinished = [
         spawned([create, created('stamp', 'ai-new')]),
         { ...disposed([{ ...create, known: [] }]), seq: 8 },
       ];
-      let open = 4;
+      let open = 5;
+      let isBack = false;
       const report = (): void => {
         open -= 1;
         if (open === 0) resolve();
@@ -731,12 +881,14 @@ describe('what a creation left', () => {
         alone,
         report,
         after: (_, work) => {
-          again = work;
+          if (isBack) setImmediate(work);
+          else again = work;
         },
       });
       expect(held()).toEqual(['ai-new', 'disp1']);
       void first.then(() => {
         expect(held()).toEqual(['ai-new', 'disp1']);
+        isBack = true;
         Object.assign(calls, admin);
         again();
       });

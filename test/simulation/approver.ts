@@ -47,6 +47,8 @@ export interface ApproverParts {
   readonly hidden: () => void;
   /** A yes, valid in all respects, is on its way. */
   readonly approves: (question: Question) => void;
+  /** A no that freezes the source, likewise. */
+  readonly freezes: (question: Question) => void;
 }
 
 export class SimulatedApprover {
@@ -105,7 +107,7 @@ export class SimulatedApprover {
   }
 
   #answer(question: Question, reaction: Reaction): Heard {
-    const { approves } = this.#parts;
+    const { approves, freezes } = this.#parts;
     switch (reaction) {
       case 'yes': {
         const line = this.#signed(question, 'approved');
@@ -116,6 +118,7 @@ export class SimulatedApprover {
       case 'no':
         return { line: this.#signed(question, 'denied') };
       case 'no, and freeze':
+        freezes(question);
         return { line: this.#signed(question, 'denied', { freeze: true }) };
       case 'timeout':
         return { line: this.#signed(question, 'timeout') };

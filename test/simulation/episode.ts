@@ -136,7 +136,7 @@ class Episode {
     else if (!life && !isStarting) this.#lives.start();
     else this.#pace.next(mayAct);
     await idle();
-    if (frozen.isWorthALook) frozen.look();
+    frozen.look();
     if (this.#lives.isUnverified && disk.condition === 'well') {
       this.#lives.isUnverified = false;
       await this.#verify();

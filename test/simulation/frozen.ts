@@ -9,8 +9,8 @@ export class Frozen {
   readonly since = new Map<string, number>();
   /** When that last changed, or may have. */
   readonly changed = new Map<string, number>();
-  /** Set by whatever may have frozen or thawed somebody. */
-  isWorthALook = false;
+  /** The text that was looked at last. */
+  #seen: string | null | undefined = null;
 
   /** `read`: the text of the file, null where there is none. */
   constructor(read: () => string | null, history: History) {
@@ -25,8 +25,10 @@ export class Frozen {
   }
 
   look(): void {
-    this.isWorthALook = false;
-    const names = (this.#read() ?? '').split('\n').filter(isQubeName);
+    const text = this.#read();
+    if (text === this.#seen) return;
+    this.#seen = text;
+    const names = (text ?? '').split('\n').filter(isQubeName);
     for (const name of this.since.keys()) {
       if (names.includes(name as QubeName)) continue;
       this.since.delete(name);
@@ -46,6 +48,7 @@ export class Frozen {
   }
 
   isSaid(source: string): void {
+    this.#seen = undefined;
     this.changed.set(source, this.#history.step);
   }
 

@@ -85,8 +85,8 @@ export class Operator {
       const said = await life.operate({ v: 1, verb, args });
       if (lives !== this.#machine.lives) return;
       if (isTagged(said) && said.result.released) watch.births.surelyReleased(said.result.uuid);
-      frozen.isWorthALook = true;
-      if (changes) frozen.isSaid(String(args.source));
+      // A freeze that could not be saved holds all the same, and is in no file.
+      if (changes && said.ok && !JSON.stringify(said).includes('"lasts":false')) frozen.isSaid(String(args.source));
       history.tell(`said ${deed.number} ${JSON.stringify(said).slice(0, 300)}`);
     });
   }

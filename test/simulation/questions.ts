@@ -21,14 +21,12 @@ export const approverOn = (machine: Machine): SimulatedApprover => {
         asked.set(question.nonce, { deed, bound: deed.bound });
       }
     },
-    hidden: () => {
-      watch.screen.hides();
-      // The answer may have been to freeze.
-      frozen.isWorthALook = true;
-    },
+    hidden: () => watch.screen.hides(),
     approves: ({ nonce }) => {
       const { deed, bound } = asked.get(nonce) ?? {};
       if (deed && bound !== undefined) deed.approvals.set(nonce, { step: history.step, bound });
     },
+    // It holds at once, and is in the file some time later, or never.
+    freezes: ({ nonce }) => frozen.isAsked('freeze', asked.get(nonce)?.deed.source ?? ''),
   });
 };
