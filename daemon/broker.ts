@@ -209,8 +209,7 @@ export class Broker {
   }
 
   /** Work of the broker's own while no creation is half-way. */
-  betweenCreations = <T>(names: readonly string[], work: () => Promise<T>): Promise<T> =>
-    this.#serial.run([...names.map(keyOf), BUDGET], work);
+  betweenCreations = <T>(work: () => Promise<T>): Promise<T> => this.#serial.run([BUDGET], work);
 
   #alone<T>(wish: Wish, work: () => Promise<T>): Promise<T> {
     return this.#serial.run([...keysOf(wish), ...(wish.budgeted ? [BUDGET] : [])], work);

@@ -152,8 +152,12 @@ const main = async (): Promise<void> => {
 
   await Promise.race([events.firstTry, wait(FIRST_EVENTS_MS)]);
   const settlingParts = {
-    ...{ admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
-    after: (ms: number, work: () => void) => setTimeout(work, ms).unref(),
+    ...{ admin, journal, undo, quarantine, now, alone: broker.housekeeping, betweenCreations: broker.betweenCreations },
+    after: (ms: number, work: () => Promise<void>) => {
+      const failed = (error: unknown): void =>
+        log.error({ err: error }, 'What was left is looked into no more till the next start.');
+      setTimeout(() => void work().catch(failed), ms).unref();
+    },
     report: (settled: Settled) => {
       const { intent, finding, qubes, why } = settled;
       log.warn({ intent_seq: intent.seq, finding, qubes, why }, settledText(settled));

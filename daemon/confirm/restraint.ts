@@ -71,14 +71,24 @@ export class Restraint {
     return this.#save(() => this.frozen);
   }
 
-  /** Resolves with whether it had been frozen. Rejects, and changes nothing, when it cannot be made to last. */
-  async thaw(source: QubeName): Promise<boolean> {
+  /**
+   * What ends the freeze that there is now, and no later one; null where there is none. It rejects, and changes nothing, when it
+   * cannot be made to last.
+   */
+  thawing(source: QubeName): (() => Promise<void>) | null {
     const thawed = this.#frozen.get(source);
-    if (thawed === undefined) return false;
+    if (thawed === undefined) return null;
     const isFrozenAgain = (): boolean => this.#frozen.get(source) !== thawed;
-    await this.#save(() => this.frozen.filter((each) => each !== source || isFrozenAgain()));
-    if (!isFrozenAgain()) this.#frozen.delete(source);
-    return true;
+    return async () => {
+      try {
+        await this.#save(() => this.frozen.filter((each) => each !== source || isFrozenAgain()));
+      } catch (error) {
+        // It may have got as far as the file all the same.
+        await this.#save(() => this.frozen).catch(() => {});
+        throw error;
+      }
+      if (!isFrozenAgain()) this.#frozen.delete(source);
+    };
   }
 
   /** Counts a denial; gives the rest that begins with it, in milliseconds, or null. */
@@ -140,14 +150,12 @@ export class Restraint {
 
   /** One writing after the other, each of what is to be there by then. */
   #save(names: () => readonly QubeName[]): Promise<void> {
-    const saved = this.#turn.then(() =>
-      this.#files.write(
-        FILE,
-        names()
-          .map((name) => `${name}\n`)
-          .join(''),
-      ),
-    );
+    const saved = this.#turn.then(async () => {
+      // What could not be read is left for the operator to see.
+      if (this.complaint !== null) throw new Error(this.complaint);
+      const lines = names().map((name) => `${name}\n`);
+      await this.#files.write(FILE, lines.join(''));
+    });
     this.#turn = saved.catch(() => {});
     return saved;
   }

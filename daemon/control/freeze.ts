@@ -12,13 +12,12 @@ interface OfSource {
 
 export const freeze = async ({ source }: OfSource, { restraint, journal, fleet }: ControlParts): Promise<Said> => {
   const already = restraint.frozen.includes(source);
-  let lasts = true;
-  try {
-    await restraint.freeze(source);
-  } catch {
-    lasts = false;
-  }
+  const saved = restraint.freeze(source).then(
+    () => true,
+    () => false,
+  );
   journal.note({ type: 'operator', verb: 'freeze', args: { source, by: 'qmcpctl' } });
+  const lasts = await saved;
   // Only so that a mistyped name is noticed; the freeze holds whatever comes of it.
   const exists = await soon(
     fleet.live(source).then((qube) => qube !== null),
@@ -29,16 +28,17 @@ export const freeze = async ({ source }: OfSource, { restraint, journal, fleet }
 
 export const thaw = async ({ source }: OfSource, { restraint, journal }: ControlParts): Promise<Said> => {
   if (restraint.complaint !== null) return declined(restraint.complaint);
-  if (!restraint.frozen.includes(source)) {
-    return done({ source, was_frozen: false } satisfies z.infer<typeof thawed>);
-  }
+  // A freeze that comes while this one is written down is not what is thawed.
+  const thawIt = restraint.thawing(source);
+  if (!thawIt) return done({ source, was_frozen: false } satisfies z.infer<typeof thawed>);
   try {
     await journal.append({ type: 'operator', verb: 'thaw', args: { source, by: 'qmcpctl' } });
   } catch {
     return declined(`${source} stays frozen: the journal cannot be written. See qmcpctl doctor.`);
   }
   try {
-    return done({ source, was_frozen: await restraint.thaw(source) } satisfies z.infer<typeof thawed>);
+    await thawIt();
+    return done({ source, was_frozen: true } satisfies z.infer<typeof thawed>);
   } catch {
     return declined(
       `${source} stays frozen: that it is thawed could not be saved. Is the disk full? See qmcpctl doctor.`,

@@ -97,6 +97,12 @@ export const MAX_KNOWN = 512;
 export function openIntents(): OpenIntents {
   const open = new Map<number, Open>();
   let ofThisStart = new Map<unknown, number[]>();
+  /** Calls whose intent stayed open after its outcome: what is done about a late answer are steps of theirs. */
+  let left = new Map<unknown, number>();
+  const anotherStart = (): void => {
+    ofThisStart = new Map();
+    left = new Map();
+  };
 
   const add = (intent: Open, current: boolean) => {
     open.set(intent.seq, intent);
@@ -147,12 +153,12 @@ export function openIntents(): OpenIntents {
       const { seq, ts } = record;
       switch (record.type) {
         case 'start':
-          ofThisStart = new Map();
+          anotherStart();
           break;
         case 'segment':
         case 'break':
           open.clear();
-          ofThisStart = new Map();
+          anotherStart();
           for (const { current, intent, ...rest } of CARRIED.parse(record.open)) add({ ...intent, ...rest }, current);
           break;
         case 'intent':
@@ -160,7 +166,7 @@ export function openIntents(): OpenIntents {
           add({ ...INTENT.parse(record), seq, ts, steps: [] }, true);
           break;
         case 'step': {
-          const newest = ofThisStart.get(record.call)?.at(-1);
+          const newest = ofThisStart.get(record.call)?.at(-1) ?? left.get(record.call);
           const step = STEP.parse(record);
           addStep(newest === undefined ? undefined : open.get(newest), step);
           if (step.step === COMPLETE && step.qube) isNotAnother(step.qube.uuid);
@@ -169,7 +175,10 @@ export function openIntents(): OpenIntents {
         case 'outcome': {
           const seqs = ofThisStart.get(record.call);
           const closed = seqs?.pop();
-          if (closed !== undefined && !leaves(open.get(closed))) open.delete(closed);
+          if (closed !== undefined) {
+            if (leaves(open.get(closed))) left.set(record.call, closed);
+            else open.delete(closed);
+          }
           if (seqs?.length === 0) ofThisStart.delete(record.call);
           addStep(ofPlan(record), { step: record.ok === true ? PLAN_STEP.done : PLAN_STEP.failed, qube: null });
           break;

@@ -210,7 +210,8 @@ const undoUnknown = async <Answer>(
   const known = failure instanceof AdminError ? failure : null;
   // Without a connection nothing was ordered.
   const found = known?.kind === 'unreachable' ? null : await insistently(() => birth.search(known), work.pause);
-  if (found) return undo(found, order, admin, work);
+  // What qubesd refuses it has taken back, so what is new is rather somebody else's.
+  if (found && known?.kind !== 'exception') return undo(found, order, admin, work);
   if (found === null && !known?.late) {
     order.over();
     return true;

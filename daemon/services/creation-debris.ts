@@ -4,13 +4,13 @@
 import { isControlled, isRestriction } from '../authority/birth.ts';
 import { COMPLETE, LEFT, RELEASED, UNSAVED, type UnfinishedIntent } from '../journal/open-intents.ts';
 import type { Finding, NamedQube } from '../journal/record.ts';
-import { isQubeName, isUuid, type Uuid } from '../names.ts';
+import { isQubeName, isUuid, type QubeName, type Uuid } from '../names.ts';
 import { UMBRELLA } from '../qube.ts';
 import type { Admin, Row } from '../qubesadmin/admin.ts';
 import { AdminError } from '../qubesadmin/wire.ts';
-import { anotherThan, CREATE, childOf, failing, isUnfinished, namedAs, remove } from './birth.ts';
+import { anotherThan, type Child, CREATE, childOf, failing, isUnfinished, namedAs, remove } from './birth.ts';
 import { clone } from './clone.ts';
-import { newDisposables } from './disposables.ts';
+import { isDisposableOf } from './disposables.ts';
 import { MAY_COME_MS, type Order, type Quarantine } from './quarantine.ts';
 import { spawn } from './spawn.ts';
 import { spawnDisposable } from './spawn-disposable.ts';
@@ -29,6 +29,10 @@ export interface Look {
   readonly looks: number;
   /** Milliseconds since 1970. */
   readonly now: number;
+  /** Runs work while nobody, the operator included, changes these qubes (`Broker.housekeeping`). */
+  readonly alone: <T>(names: readonly QubeName[], work: () => Promise<T>) => Promise<T>;
+  /** Runs work while no creation is half-way (`Broker.betweenCreations`). Never within the other: calls take both in one step. */
+  readonly betweenCreations: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 /** qubesd goes on with what the broker does not wait for any more, so an order may yet make something. */
@@ -58,7 +62,7 @@ export const orderOf = (intent: UnfinishedIntent, quarantine: Pick<Quarantine, '
   if (!CREATIONS.has(service) || !has(intent, CREATE) || has(intent, COMPLETE)) return null;
   const child = createdBy(steps);
   if (child) return quarantine.order(({ uuid }) => uuid === child.uuid);
-  const others = notIt(steps);
+  const others = notIt(intent);
   const known = others ? new Set(others) : null;
   return quarantine.order(isQubeName(args.name) ? namedAs(args.name, known ?? undefined) : anotherThan(known));
 };
@@ -84,41 +88,100 @@ export const keepAll = async (
   }
 };
 
-/** Finds what an order left that was never answered: the qubes it can only be, and whether one of them surely is it. */
-type Search = (
-  intent: UnfinishedIntent,
-  admin: Admin,
-) => Promise<{ readonly rows: readonly Row[]; readonly sure: boolean }>;
+type Examine = (intent: UnfinishedIntent, look: Look) => Promise<Found>;
 
-/** `chosen`: under a name of the caller's choosing. */
+/** Examines an order of which no qube is known. */
+type Unseen = Examine;
+
 const creation =
-  (search: Search, { chosen }: { readonly chosen: boolean }) =>
-  async (intent: UnfinishedIntent, look: Look): Promise<Found> => {
-    const { admin, quarantine, first, now } = look;
+  (unseen: Unseen): Examine =>
+  async (intent, look) => {
     const child = createdBy(intent.steps);
-    if (has(intent, COMPLETE)) return { finding: await isThere(child, admin), qubes: child ? [child] : [] };
-    if (child) return { finding: await settled(child, intent, look), qubes: [child] };
-    if (!has(intent, CREATE)) return { finding: 'not-done', qubes: [] };
-
-    const { rows, sure } = await search(intent, admin);
-    const candidates = rows.filter(({ uuid }) => !quarantine.isWhole(uuid));
-    const qubes = candidates.map(childOf);
-    const [only] = candidates;
-    const takeIt = async (): Promise<Found['finding']> =>
-      only && sure ? takeAway(only.uuid, admin, () => !quarantine.isWhole(only.uuid)) : only ? 'unknown' : 'not-done';
-    // Nothing else gets the name while it is taken. Some time later, or in another life, who has it may be anybody.
-    if (chosen && only) return { finding: first && isUnderWay(intent) ? await takeIt() : 'unknown', qubes };
-    if (isOver(intent, look)) return { finding: await takeIt(), qubes };
-    await keepAll(qubes, intent, { quarantine, now });
-    throw new StillToCome(Date.parse(intent.ts) + MAY_COME_MS, qubes);
+    const qubes = child ? [child] : [];
+    if (has(intent, COMPLETE)) return { finding: await isThere(child, look.admin), qubes };
+    if (child) return { finding: await settled(child, intent, look), qubes };
+    return has(intent, CREATE) ? unseen(intent, look) : { finding: 'not-done', qubes };
   };
+
+/** Rejects with StillToCome while something may come. */
+const isNotOver = (intent: UnfinishedIntent, { looks, now }: Look, qubes: readonly NamedQube[]): void => {
+  const ordered = Date.parse(intent.ts);
+  // Clocks are set back, too.
+  const isOver = looks >= LOOKS_MIN && !(Math.abs(now - ordered) < MAY_COME_MS);
+  if (!isOver) throw new StillToCome((Number.isNaN(ordered) ? now : ordered) + MAY_COME_MS, qubes);
+};
+
+/** Finds the qube that has the name, and whether it is one that was just born of this order. */
+type Born = (intent: UnfinishedIntent, row: Row, admin: Admin) => Promise<boolean>;
+
+/** An order under a name: nothing else gets that while it is taken. */
+const named =
+  (isBorn: Born): Unseen =>
+  (intent, look) => {
+    const { admin, quarantine, first } = look;
+    const { name } = intent.args;
+    if (!isQubeName(name)) return Promise.resolve({ finding: 'unknown', qubes: [] });
+    return look.alone([name], async () => {
+      const row = await admin.row(name);
+      if (!row || notIt(intent)?.includes(row.uuid) || quarantine.isWhole(row.uuid)) {
+        isNotOver(intent, look, []);
+        return { finding: 'not-done', qubes: [] };
+      }
+      const qubes = [childOf(row)];
+      const isOurs = (): boolean => !quarantine.isWhole(row.uuid);
+      if (!(await isBorn(intent, row, admin))) return { finding: 'unknown', qubes };
+      // Some time later, or in another life, who has the name may be anybody.
+      if (first && isUnderWay(intent)) return { finding: await takeAway(row.uuid, admin, isOurs), qubes };
+      await keepAll(qubes, intent, look);
+      // It has its template's tags from the first moment; any other has none of an agent's yet.
+      if (row.klass === 'DispVM') await disarmed(row.uuid, admin, isOurs);
+      return { finding: 'unknown', qubes };
+    });
+  };
+
+/** An order of a disposable: any new one of the template that nobody has started may be it, and anybody's. */
+const disposable: Unseen = async (intent, look) => {
+  const { admin, quarantine } = look;
+  const known = notIt(intent);
+  const { qubes, isSure } = await look.betweenCreations(async () => {
+    // Of too many it cannot be told which are new: the order holds them all.
+    const found = known ? await newOnes(intent, new Set(known), look) : { qubes: [], isSure: false };
+    await keepAll(found.qubes, intent, look);
+    return found;
+  });
+  for (const { name, uuid } of qubes) {
+    const isOurs = (): boolean => quarantine.has(uuid);
+    await look.alone([name], () => disarmed(uuid, admin, isOurs));
+  }
+  isNotOver(intent, look, qubes);
+  return { finding: qubes.length > 0 || !isSure ? 'unknown' : 'not-done', qubes };
+};
+
+/** What was found at an earlier look stays found, whoever has started it since. `isSure`: all could be looked at. */
+const newOnes = async (
+  { qubes }: UnfinishedIntent,
+  known: ReadonlySet<string>,
+  { admin, quarantine }: Look,
+): Promise<{ readonly qubes: readonly Child[]; readonly isSure: boolean }> => {
+  const template = qubes.find(({ role }) => role === 'dvmt')?.name;
+  const found: Child[] = [];
+  let isSure = true;
+  for (const row of isQubeName(template) ? await admin.list() : []) {
+    const { uuid, klass, state } = row;
+    if (klass !== 'DispVM' || known.has(uuid) || quarantine.isWhole(uuid)) continue;
+    if (state !== 'Halted' && !quarantine.has(uuid)) continue;
+    try {
+      if (await isDisposableOf(row, template as QubeName, admin)) found.push(childOf(row));
+    } catch (error) {
+      if (!(error instanceof AdminError) || error.isAway) throw error;
+      isSure = false;
+    }
+  }
+  return { qubes: found, isSure };
+};
 
 /** Whether it was, when the last life ended. */
 const isUnderWay = (intent: UnfinishedIntent): boolean => intent.current && !has(intent, LEFT) && !has(intent, UNSAVED);
-
-/** Whether nothing comes of an order any more. Clocks are set back, too. */
-const isOver = ({ ts }: UnfinishedIntent, { looks, now }: Look): boolean =>
-  looks >= LOOKS_MIN && !(Math.abs(now - Date.parse(ts)) < MAY_COME_MS);
 
 /** What was complete may have been taken away all the same, where the disk would not vouch for that step. */
 const isThere = async (child: NamedQube | null, admin: Admin): Promise<Finding['finding']> =>
@@ -134,7 +197,8 @@ const settled = async (child: NamedQube, intent: UnfinishedIntent, look: Look): 
   const isUntouched = isUnderWay(intent) && !quarantine.has(uuid);
   if (!isUntouched && quarantine.complaint !== null) throw new Error('the quarantine cannot be read');
   try {
-    return await (isUntouched ? takeAway : disarmed)(uuid, admin, isOurs);
+    const deal = isUntouched ? takeAway : disarmed;
+    return await look.alone([child.name].filter(isQubeName), () => deal(uuid, admin, isOurs));
   } catch (error) {
     // Until it is settled it is out of sight, too.
     if (error instanceof AdminError && !error.isAway) await keepAll([child], intent, look);
@@ -142,38 +206,20 @@ const settled = async (child: NamedQube, intent: UnfinishedIntent, look: Look): 
   }
 };
 
-// ---- what may be there of an order
-
-const searchSpawned: Search = async (intent, admin) => {
+const isSpawned: Born = (intent, row, admin) => {
   const template = intent.qubes.find(({ role }) => role === 'template')?.name ?? '';
-  return searchNamed(intent, intent.args.klass === 'DispVM' ? 'DispVM' : 'AppVM', template, admin);
+  return isUnfinished(row, intent.args.klass === 'DispVM' ? 'DispVM' : 'AppVM', template, admin);
 };
 
-const searchCloned: Search = async (intent, admin) => {
-  const source = intent.qubes.find(({ role }) => role === 'source')?.uuid;
-  const row = isUuid(source) ? await admin.rowOf(source) : null;
-  const template = row ? (await admin.property({ uuid: row.uuid }, 'template')).text : '';
-  return searchNamed(intent, row?.klass ?? '', template, admin);
-};
-
-/** The name was free when the order was given, so a qube that has it now and is just born is the one ordered. */
-const searchNamed = async ({ args, steps }: UnfinishedIntent, klass: string, template: string, admin: Admin) => {
-  const row = isQubeName(args.name) ? await admin.row(args.name) : null;
-  return row && !notIt(steps)?.includes(row.uuid)
-    ? { rows: [row], sure: await isUnfinished(row, klass, template, admin) }
-    : { rows: [], sure: true };
-};
-
-/** Anybody may make a disposable of the same template; but nobody leaves one unused for half an hour. */
-const searchDisposable: Search = async ({ steps, qubes }, admin) => {
-  const known = notIt(steps);
-  const template = qubes.find(({ role }) => role === 'dvmt')?.name;
-  const rows = isQubeName(template) ? await newDisposables(template, new Set(known), admin) : [];
-  return { rows, sure: known !== null && rows.length === 1 };
+const isCloned: Born = async (intent, row, admin) => {
+  const uuid = intent.qubes.find(({ role }) => role === 'source')?.uuid;
+  const source = isUuid(uuid) ? await admin.rowOf(uuid) : null;
+  const template = source ? (await admin.property({ uuid: source.uuid }, 'template')).text : '';
+  return isUnfinished(row, source?.klass ?? '', template, admin);
 };
 
 /** The qubes that were there before, or became whole since; null where they were too many. */
-const notIt = (steps: UnfinishedIntent['steps']): readonly string[] | null =>
+const notIt = ({ steps }: UnfinishedIntent): readonly string[] | null =>
   steps.find(({ step }) => step === CREATE)?.known ?? null;
 
 // ---- what is done about it
@@ -201,10 +247,10 @@ const disarmed: Deal = async (uuid, admin, isOurs) => {
   const row = await admin.rowOf(uuid);
   if (!row) return 'not-done';
   const arms = armsIn(await admin.tags({ uuid }));
+  for (const tag of arms) if (isOurs()) await admin.removeTag({ uuid }, tag).catch(failing);
   const netvm = await admin.property({ uuid }, 'netvm');
   // One that runs without being armed is the operator's by now, with a network of theirs.
   const isCut = netvm.text !== '' && (arms.length > 0 || netvm.isDefault || row.state === 'Halted');
-  for (const tag of arms) if (isOurs()) await admin.removeTag({ uuid }, tag).catch(failing);
   if (isCut && isOurs()) await admin.setProperty({ uuid }, 'netvm', '').catch(failing);
   if ((arms.length === 0 && !isCut) || !isOurs()) return 'half-done';
   const left = armsIn(await admin.tags({ uuid })).length > 0 || (await admin.property({ uuid }, 'netvm')).text !== '';
@@ -218,8 +264,8 @@ const armsIn = (tags: ReadonlySet<string>): string[] => {
   return tags.has(UMBRELLA) ? [UMBRELLA, ...others] : others;
 };
 
-export const CREATIONS: ReadonlyMap<string, ReturnType<typeof creation>> = new Map([
-  [spawn.name, creation(searchSpawned, { chosen: true })],
-  [spawnDisposable.name, creation(searchDisposable, { chosen: false })],
-  [clone.name, creation(searchCloned, { chosen: true })],
+export const CREATIONS: ReadonlyMap<string, Examine> = new Map([
+  [spawn.name, creation(named(isSpawned))],
+  [spawnDisposable.name, creation(disposable)],
+  [clone.name, creation(named(isCloned))],
 ]);

@@ -72,10 +72,10 @@ export interface SettlingParts {
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly undo?: Kept;
-  /** Runs work while no creation is half-way, and nobody, the operator included, changes these (`Broker.betweenCreations`). */
-  readonly alone: <T>(names: readonly string[], work: () => Promise<T>) => Promise<T>;
+  readonly alone: Look['alone'];
+  readonly betweenCreations: Look['betweenCreations'];
   /** Calls back once, after that many milliseconds. */
-  readonly after: (ms: number, work: () => void) => unknown;
+  readonly after: (ms: number, work: () => Promise<void>) => unknown;
   /** Told of each intent that was settled, and of those that were not whenever the reason is a new one. */
   readonly report: (settled: Settled) => void;
 }
@@ -98,16 +98,17 @@ export const settleLeft = (
   parts: Omit<SettlingParts, 'unfinished'> & { readonly journal: Pick<Journal, 'unfinished'> },
   { seq, child, order }: Left,
 ): void => {
-  const look = (): void => {
+  const look = async (): Promise<void> => {
     const intent = parts.journal.unfinished().find((each) => each.seq === seq);
     // Without its intent, which is a journal that lost records, the order is all that holds it.
     if (!intent) {
-      parts.after(MAY_COME_MS, order.over);
+      parts.after(MAY_COME_MS, async () => order.over());
       return;
     }
     const steps = [...intent.steps, { step: LEFT, qube: child, known: null }];
-    void startSettling({ ...parts, unfinished: [{ ...intent, steps }] }, false);
+    const settling = startSettling({ ...parts, unfinished: [{ ...intent, steps }] }, false);
     order.over();
+    await settling;
   };
   parts.after(LEFT_AFTER_MS, look);
 };
@@ -121,17 +122,16 @@ interface Round {
 }
 
 const settling = async (parts: SettlingParts, { orders, first, looks, reported }: Round): Promise<void> => {
-  const { unfinished, alone, after, report } = parts;
+  const { unfinished, after, report } = parts;
   if (unfinished.length === 0) return;
-  const names = new Set(unfinished.flatMap(({ steps, args }) => createdBy(steps)?.name ?? args.name ?? []));
-  const settled = await alone([...names].filter(isQubeName), () => settle(parts, first, looks));
+  const settled = await settle(parts, first, looks);
   for (const { finding, intent } of settled) if (finding !== null) orders.get(intent.seq)?.over();
   for (const each of settled) if (each.finding !== null || reported.get(each.intent.seq) !== each.why) report(each);
   const open = settled.filter(({ finding }) => finding === null);
   if (open.length === 0) return;
   const whys = new Map(open.map(({ intent, why = '' }) => [intent.seq, why]));
   const again = { ...parts, unfinished: open.map(({ intent }) => intent) };
-  after(RETRY_MS, () => void settling(again, { orders, first: false, looks: looks + 1, reported: whys }));
+  after(RETRY_MS, () => settling(again, { orders, first: false, looks: looks + 1, reported: whys }));
 };
 
 /**
@@ -139,7 +139,7 @@ const settling = async (parts: SettlingParts, { orders, first, looks, reported }
  * this life has looked before.
  */
 export const settle = async (
-  parts: Pick<SettlingParts, 'unfinished' | 'admin' | 'journal' | 'quarantine' | 'now' | 'undo'>,
+  parts: Omit<SettlingParts, 'after' | 'report'>,
   first: boolean,
   looks = Number.POSITIVE_INFINITY,
 ): Promise<Settled[]> => {
@@ -147,8 +147,8 @@ export const settle = async (
   // What is there is rather the last one's than an earlier one's that nobody has seen anything of so far.
   const inTurn = parts.unfinished.toSorted((a, b) => Number(b.current) - Number(a.current));
   for (const intent of inTurn) {
-    const { admin, quarantine, now, undo = NOTHING_KEPT } = parts;
-    settled.push(await settleOne(intent, { admin, quarantine, kept: undo, first, looks, now: now() }, parts.journal));
+    const { undo = NOTHING_KEPT, now, journal, ...rest } = parts;
+    settled.push(await settleOne(intent, { ...rest, kept: undo, first, looks, now: now() }, journal));
   }
   return settled;
 };

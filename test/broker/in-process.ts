@@ -77,7 +77,7 @@ export class InProcess {
   /** What became of what calls left. */
   readonly settled: Settled[] = [];
   readonly #events: EventStream;
-  #later: { readonly ms: number; readonly work: () => void }[] = [];
+  #later: { readonly ms: number; readonly work: () => Promise<void> }[] = [];
   readonly #stopping = new AbortController();
 
   constructor(
@@ -133,8 +133,16 @@ export class InProcess {
       pause,
     });
     const settlingParts = {
-      ...{ admin: this.admin, journal, undo, quarantine: this.quarantine, now, alone: this.broker.betweenCreations },
-      after: (ms: number, work: () => void) => this.#later.push({ ms, work }),
+      ...{
+        admin: this.admin,
+        journal,
+        undo,
+        quarantine: this.quarantine,
+        now,
+        alone: this.broker.housekeeping,
+        betweenCreations: this.broker.betweenCreations,
+      },
+      after: (ms: number, work: () => Promise<void>) => this.#later.push({ ms, work }),
       report: (settled: Settled) => this.settled.push(settled),
     };
   }
@@ -149,8 +157,7 @@ export class InProcess {
     await this.journal.recover();
     const due = this.#later;
     this.#later = [];
-    for (const { work } of due) work();
-    await this.broker.betweenCreations([], async () => {});
+    await Promise.all(due.map(({ work }) => work()));
   }
 
   get world(): World {

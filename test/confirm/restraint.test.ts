@@ -38,8 +38,8 @@ test('a frozen source stays frozen over a restart, and a thawed one stays thawed
   const { state, restraint: first } = restraint();
   await first.freeze(AGENT);
   await first.freeze(OTHER);
-  expect(await first.thaw(OTHER)).toBe(true);
-  expect(await first.thaw(OTHER)).toBe(false);
+  await first.thawing(OTHER)?.();
+  expect(first.thawing(OTHER)).toBeNull();
   const { restraint: second } = restraint(state);
   expect([second.isFrozen(AGENT), second.isFrozen(OTHER), second.frozen]).toEqual([true, false, [AGENT]]);
   expect(readFileSync(join(state, 'frozen'), 'utf8')).toBe('mcp-control\n');
@@ -54,13 +54,44 @@ test('a source that is frozen while it is being thawed stays frozen, over a rest
   const { state, restraint: held } = restraint();
   await held.freeze(AGENT);
   await held.freeze(OTHER);
-  const thawed = [held.thaw(AGENT), held.thaw(OTHER)];
+  const thawed = [held.thawing(AGENT)?.(), held.thawing(OTHER)?.()];
   const frozen = held.freeze(AGENT);
   expect(held.frozen).toEqual([AGENT, OTHER]);
   await held.settled();
   expect(held.frozen).toEqual([AGENT]);
-  expect([await Promise.all(thawed), await frozen]).toEqual([[true, true], undefined]);
+  await Promise.all([...thawed, frozen]);
   expect(restraint(state).restraint.frozen).toEqual([AGENT]);
+});
+
+test('a thaw ends the freeze that there was when it was wanted, and no later one', async () => {
+  const { restraint: held } = restraint();
+  await held.freeze(AGENT);
+  const thaw = held.thawing(AGENT);
+  await held.freeze(AGENT);
+  await thaw?.();
+  expect(held.frozen).toEqual([AGENT]);
+});
+
+test('a thaw that fails when it is in the file already is taken out of it again', async () => {
+  const state = stateDirectory();
+  const files = stateFilesIn(state);
+  let isFailing = false;
+  const write = async (name: string, text: string): Promise<void> => {
+    await files.write(name, text);
+    if (isFailing) throw new Error('the directory cannot be synced');
+  };
+  const held = new Restraint({ ...files, write }, () => 0);
+  await held.freeze(AGENT);
+  isFailing = true;
+  await expect(held.thawing(AGENT)?.()).rejects.toThrow();
+  expect(restraint(state).restraint.frozen).toEqual([AGENT]);
+});
+
+test('a file that cannot be used is not written over: it may name others', async () => {
+  const state = stateDirectory();
+  writeFileSync(join(state, 'frozen'), 'mcp-other\n#\n');
+  await expect(restraint(state).restraint.freeze(AGENT)).rejects.toThrow('Mend or remove it');
+  expect(readFileSync(join(state, 'frozen'), 'utf8')).toBe('mcp-other\n#\n');
 });
 
 test('denials within ten minutes add up, up to the last moment', () => {
@@ -89,7 +120,7 @@ test('a freeze that cannot be saved holds for now and says so; a thaw that canno
   mkdirSync(join(state, '.frozen.new'));
   await expect(held.freeze(AGENT)).rejects.toThrow();
   expect(held.isFrozen(AGENT)).toBe(true);
-  await expect(held.thaw(OTHER)).rejects.toThrow();
+  await expect(held.thawing(OTHER)?.()).rejects.toThrow();
   expect(held.isFrozen(OTHER)).toBe(true);
   chmodSync(state, 0o700);
 });
@@ -166,7 +197,7 @@ test('whoever wants to hear of a freeze hears of each, until they do not want to
   const heard: QubeName[] = [];
   const stop = held.onFreeze((source) => heard.push(source));
   await held.freeze(AGENT);
-  await held.thaw(AGENT);
+  await held.thawing(AGENT)?.();
   await held.freeze(OTHER);
   stop();
   await held.freeze(AGENT);
@@ -185,7 +216,7 @@ test('frozen sources are written by name, for the broker alone', async () => {
 test('a freeze and a thaw leave no file open', async () => {
   const { state, restraint: held } = restraint();
   await held.freeze(AGENT);
-  await held.thaw(AGENT);
+  await held.thawing(AGENT)?.();
   const open = readdirSync('/proc/self/fd').map((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`);

@@ -133,18 +133,17 @@ export const begin = async (outside: Outside): Promise<Life> => {
   const takeBack: Life['takeBack'] = (seq) => control({ v: 1, verb: 'undo', args: { seq, dry_run: false } });
 
   const settled: Settled[] = [];
-  let due: (() => void)[] = [];
+  let due: (() => Promise<void>)[] = [];
   const parts = {
-    ...{ admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
-    after: (_: number, work: () => void) => due.push(work),
+    ...{ admin, journal, undo, quarantine, now, alone: broker.housekeeping, betweenCreations: broker.betweenCreations },
+    after: (_: number, work: () => Promise<void>) => due.push(work),
     report: (each: Settled) => settled.push(each),
   };
   await startSettling({ ...parts, unfinished });
   const later = async (): Promise<void> => {
     const works = due;
     due = [];
-    for (const work of works) work();
-    await broker.betweenCreations([], async () => {});
+    await Promise.all(works.map((work) => work()));
   };
   // An order without an answer is looked for some minutes.
   for (let looks = 0; looks < 10 && due.length > 0; looks++) await later();

@@ -277,7 +277,7 @@ const freeze = (source: string): Command =>
 
 const thaw = (source: string): Command =>
   command(`thaw(${source})`, async (model, real) => {
-    await real.restraint.thaw(source as QubeName);
+    await real.restraint.thawing(source as QubeName)?.();
     model.frozen.delete(source);
   });
 

@@ -69,7 +69,7 @@ describe('a Prepare is refused', () => {
     const nonce = await prepare(broker, [READ]);
     await broker.restraint.freeze('mcp-control' as QubeName);
     expect(await broker.call('qmcp.Prepare', { calls: [READ] })).toEqual(REFUSED);
-    await broker.restraint.thaw('mcp-control' as QubeName);
+    await broker.restraint.thawing('mcp-control' as QubeName)?.();
     expect(await status(broker, nonce)).toEqual(REFUSED);
     await prepare(broker, [READ]);
   });

@@ -250,7 +250,9 @@ describe.each(CREATIONS)('$title', (creation) => {
           broker.world.remove(name);
         }
       }
-      await settle({ ...broker, now: anHourLater, unfinished: await openIn(broker) }, true);
+      const { housekeeping: alone, betweenCreations } = broker.broker;
+      const parts = { ...broker, alone, betweenCreations, now: anHourLater };
+      await settle({ ...parts, unfinished: await openIn(broker) }, true);
       expect(await openIn(broker), what).toEqual([]);
       for (const { name, uuid } of born(broker.world)) {
         expect(broker.quarantine.has(uuid as Uuid), what).toBe(true);

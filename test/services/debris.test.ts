@@ -42,7 +42,9 @@ const setUp = async (fleet: FleetSpec = FLEET) => {
     },
   };
   const quarantine = new Quarantine(quarantineFiles());
-  const parts = { admin, journal, quarantine, now: () => NOW };
+  const alone = <T>(_: readonly string[], work: () => Promise<T>): Promise<T> => work();
+  const betweenCreations = <T>(work: () => Promise<T>): Promise<T> => work();
+  const parts = { admin, journal, quarantine, now: () => NOW, alone, betweenCreations };
   const named = (role: string, name: string): NamedQube => ({ role, name, uuid: qubesd.world.qube(name).uuid });
   const created = (step: string, name: string): StepTaken => ({ step, qube: named('created', name) });
   const intent = (service: string, changes: Partial<UnfinishedIntent>): UnfinishedIntent => ({
@@ -211,16 +213,15 @@ describe('a creation of which only the order is journalled', () => {
     props: { template: 'ai-dvmt', auto_cleanup: 'True' },
   } as const;
 
-  test('takes back the one disposable that was not there before, once nothing more can come', async () => {
-    const { disposed, found, qubesd, parts } = await setUp();
+  test('puts the one disposable that was not there before out of reach, and does not take it away: it may be anybody’s', async () => {
+    const { disposed, found, qubesd, named, quarantine } = await setUp();
     const known = [qubesd.world.add('disp1', disposable).uuid];
     qubesd.world.add('disp2', disposable);
-    const order = disposed([{ ...create, known }]);
-    // Until then somebody else may have made it.
-    const [early] = await settle({ ...parts, unfinished: [order] }, true, 0);
-    expect([early?.finding, has(qubesd, 'disp2')]).toEqual([null, true]);
-    expect(await found(order)).toMatchObject({ finding: 'not-done' });
-    expect([has(qubesd, 'disp1'), has(qubesd, 'disp2')]).toEqual([true, false]);
+    const settled = await found(disposed([{ ...create, known }]));
+    expect(settled).toMatchObject({ finding: 'unknown', qubes: [named('created', 'disp2')] });
+    const [other, left] = [qubesd.world.qube('disp1'), qubesd.world.qube('disp2')];
+    expect([[...other.tags], [...left.tags], left.props.get('netvm')]).toEqual([['ai-managed'], [], null]);
+    expect(quarantine.qubes.map(({ name }) => name)).toEqual(['disp2']);
   });
 
   test('takes no disposable for its own that runs, stays, or is of another template', async () => {
@@ -232,15 +233,37 @@ describe('a creation of which only the order is journalled', () => {
     expect(qubesd.changes()).toEqual([]);
   });
 
-  test.each([
-    ['several', ['disp1', 'disp2'], []],
-    ['one, of a machine with too many to have been listed', ['disp1'], null],
-  ])('names the disposables that it may have made when there are %s', async (_, names, known) => {
+  test('does the same with each of several', async () => {
     const { disposed, found, qubesd, named } = await setUp();
+    const names = ['disp1', 'disp2'];
     for (const name of names) qubesd.world.add(name, disposable);
-    const settled = await found(disposed([{ ...create, known }]));
+    const settled = await found(disposed([{ ...create, known: [] }]));
     expect(settled).toMatchObject({ finding: 'unknown', qubes: names.map((name) => named('created', name)) });
-    expect(qubesd.changes()).toEqual([]);
+    expect(names.map((name) => [...qubesd.world.qube(name).tags])).toEqual([[], []]);
+  });
+
+  test('cannot tell on a machine with too many disposables to have been listed, and leaves them alone', async () => {
+    const { disposed, found, qubesd, quarantine } = await setUp();
+    qubesd.world.add('disp1', disposable);
+    expect(await found(disposed([{ ...create, known: null }]))).toMatchObject({ finding: 'unknown', qubes: [] });
+    expect([qubesd.changes(), quarantine.qubes]).toEqual([[], []]);
+  });
+
+  test('cannot tell when one that is new cannot be looked at, but looks at the others', async () => {
+    const { disposed, found, qubesd, named } = await setUp();
+    for (const name of ['disp1', 'disp2']) qubesd.world.add(name, disposable);
+    const fault = { exception: ['QubesException', 'x'] } as const;
+    qubesd.faults.inject({ method: 'admin.vm.property.GetAll', dest: 'disp1', times: 9, fault });
+    const settled = await found(disposed([{ ...create, known: [] }]));
+    expect(settled).toMatchObject({ finding: 'unknown', qubes: [named('created', 'disp2')] });
+  });
+
+  test('of which no time is known ends, too', async () => {
+    const { disposed, parts } = await setUp();
+    const unfinished = [{ ...disposed([{ ...create, known: [] }]), ts: '?' }];
+    const [early] = await settle({ ...parts, unfinished }, false, 0);
+    expect(settledText(early as Settled)).toContain('Until 2027-');
+    expect(await settle({ ...parts, unfinished }, false, 10)).toMatchObject([{ finding: 'not-done' }]);
   });
 });
 
@@ -432,9 +455,8 @@ describe('what was ordered and is not there', () => {
     const clock = { ms: NOW + 2 * MINUTE };
     const reports: Settled[] = [];
     let again: (() => void) | null = null;
-    const alone = async <T>(_: readonly string[], work: () => Promise<T>): Promise<T> => work();
     await startSettling({
-      ...{ ...set.parts, alone, now: () => clock.ms },
+      ...{ ...set.parts, now: () => clock.ms },
       unfinished: [{ ...how(set), ts: new Date(NOW).toISOString() }],
       after: (_, work) => {
         again = work;
@@ -514,18 +536,21 @@ describe('what was ordered and is not there', () => {
     qubesd.reset();
     await minutes(later, 1);
     expect(reports.map(({ finding }) => finding)).toEqual([null, null, null, 'unknown']);
+    // They are disarmed by then.
     expect(qubesd.changes()).toEqual([]);
   });
 
-  test('as a disposable is removed at the end, where it is the only new one and nobody has started it', async () => {
-    const { qubesd, reports, later, holds } = await settling(orderedDisposable);
-    qubesd.world.add('disp7', disposable);
+  test('as a disposable stays found when somebody starts it, without the umbrella by then', async () => {
+    const { qubesd, reports, later, quarantine } = await settling(orderedDisposable);
+    const left = qubesd.world.add('disp7', disposable);
     qubesd.world.add('disp8', { ...disposable, state: 'Running' });
+    await minutes(later, 3);
+    expect([...left.tags]).toEqual([]);
+    left.state = 'Running';
     await minutes(later, ...NINE_LOOKS);
-    expect(has(qubesd, 'disp7')).toBe(true);
-    await minutes(later, 2);
-    expect(reports.at(-1)).toMatchObject({ finding: 'not-done' });
-    expect([has(qubesd, 'disp7'), has(qubesd, 'disp8'), holds('disp8')]).toEqual([false, true, false]);
+    expect(reports.at(-1)).toMatchObject({ finding: 'unknown', qubes: [{ name: 'disp7' }] });
+    expect(quarantine.qubes.map(({ name }) => name)).toEqual(['disp7']);
+    expect([...qubesd.world.qube('disp8').tags]).toEqual(['ai-managed']);
   });
 
   test('is none that another creation made meanwhile', async () => {
@@ -645,7 +670,7 @@ describe('what a caller was told that a person has to clean up', () => {
 
 describe('what cannot be settled', () => {
   test('stays open while qubesd is away, is tried again, and ends then', async () => {
-    const { qubesd, admin, journal, quarantine, records, spawned, created } = await setUp();
+    const { qubesd, admin, parts, records, spawned, created } = await setUp();
     qubesd.world.add('ai-new', { tags: ['ai-managed'], props: ON_DEBIAN });
     const unfinished = [spawned([create, created('stamp', 'ai-new')])];
     const away = adminOver(adminCallsTo(`${qubesd.path}.not-there`));
@@ -658,12 +683,9 @@ describe('what cannot be settled', () => {
       };
       const calls = { ...away };
       void startSettling({
+        ...parts,
         unfinished,
         admin: calls,
-        journal,
-        quarantine,
-        now: () => NOW,
-        alone: (_, work) => work(),
         after: (ms, work) => {
           expect(ms).toBeGreaterThanOrEqual(1_000);
           Object.assign(calls, admin);
@@ -862,7 +884,6 @@ describe('what a creation left', () => {
     const away = adminOver(adminCallsTo(`${qubesd.path}.not-there`));
     const calls = { ...away };
     let again = (): void => {};
-    const alone = <T>(_: readonly string[], work: () => Promise<T>): Promise<T> => work();
     const ended = new Promise<void>((resolve) => {
       const unfinished = [
         spawned([create, created('stamp', 'ai-new')]),
@@ -878,7 +899,6 @@ describe('what a creation left', () => {
         ...parts,
         admin: calls,
         unfinished,
-        alone,
         report,
         after: (_, work) => {
           if (isBack) setImmediate(work);

@@ -113,6 +113,48 @@ describe('where the journal does not take that something is left', () => {
   });
 });
 
+test('an order that qubesd refuses does not cost somebody else the disposable that they made meanwhile', async () => {
+  const broker = await open();
+  broker.qubesd.faults.inject({ method: 'admin.vm.CreateDisposable', fault: REFUSED });
+  const create = broker.qubesd.nextCall('admin.vm.CreateDisposable');
+  const reply = broker.call(DISPOSABLE, OF_DVMT);
+  await create;
+  broker.world.add('disp-other', OTHERS);
+  expect((await reply).ok).toBe(false);
+  expect(born(broker.world).map(({ name }) => name)).toEqual(['disp-other']);
+  await broker.later();
+  expect(broker.quarantine.qubes).toMatchObject([{ name: 'disp-other' }]);
+});
+
+test('what is left of a late answer is in the journal for the next start', async () => {
+  const broker = await open({ deadlines: { usual: 200, slow: 200, late: 10_000 } });
+  const refused = { times: ALWAYS, fault: REFUSED };
+  broker.qubesd.faults.inject({ method: 'admin.vm.Create.AppVM', fault: 'hang' });
+  const request = { name: 'ai-new', template: 'ai-debian' };
+  expect((await broker.call('qmcp.SpawnAIManagedQube', request)).ok).toBe(false);
+  broker.qubesd.faults.clear();
+  broker.qubesd.faults.inject({ method: 'admin.vm.Remove', ...refused });
+  broker.qubesd.release();
+  await vi.waitFor(() => expect(broker.due).toEqual([LEFT_AFTER_MS]));
+  await broker.journal.recover();
+  const steps = broker.journal.unfinished()[0]?.steps ?? [];
+  expect(steps.at(-1)).toMatchObject({ step: 'left behind', qube: { name: 'ai-new' } });
+});
+
+test('the operator does not wait for the creations of agents to take away what is left', async () => {
+  const broker = await open();
+  const qube = await left(broker);
+  const create = broker.qubesd.nextCall('admin.vm.Create.AppVM');
+  broker.qubesd.faults.inject({ method: 'admin.vm.Create.AppVM', fault: 'hang' });
+  const creation = broker.call('qmcp.SpawnAIManagedQube', { name: 'ai-other', template: 'ai-debian' });
+  await create;
+  await broker.later();
+  expect(isDisarmed(qube)).toBe(true);
+  broker.qubesd.faults.clear();
+  broker.qubesd.release();
+  await creation;
+});
+
 test('what the operator gives it at the same moment stays', async () => {
   const broker = await open();
   const qube = await left(broker);

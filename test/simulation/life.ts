@@ -106,8 +106,9 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
     pause: (ms) => new Promise((resolve) => void after(ms, resolve)),
   });
   const settlingParts = {
-    ...{ admin, journal, undo, quarantine, now, alone: broker.betweenCreations },
-    after: (ms: number, work: () => void) => void after(ms, () => deeds.run(ground.deed('settling'), work)),
+    ...{ admin, journal, undo, quarantine, now, alone: broker.housekeeping, betweenCreations: broker.betweenCreations },
+    after: (ms: number, work: () => Promise<void>) =>
+      void after(ms, () => void deeds.run(ground.deed('settling'), work).catch(unplanned)),
     report: () => {},
   };
   const settle = (unfinished: readonly UnfinishedIntent[], isFirst: boolean): Promise<void> =>
