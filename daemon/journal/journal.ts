@@ -218,7 +218,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     return opened;
 
     async function first() {
-      if (options.state !== undefined) seal ??= await openSeal(options.state, dir);
+      if (options.state !== undefined) seal ??= await openSeal(options.state, dir, files);
       const found = await openFirst(place, seal);
       open = found.open;
       unfinished = open.list();

@@ -564,7 +564,12 @@ describe('the rotation of the journal', () => {
   it('leaves no record in two files when it fails between its steps and cannot even clear that away', async () => {
     const { journal } = await open({ ...SMALL, keep: 100 });
     const failing = new Set(['rename', 'unlink']);
-    files.fault = (operation) => (failing.delete(operation) ? 'EIO' : null);
+    // The listing is where a rotation begins.
+    let isRotating = false;
+    files.fault = (operation) => {
+      if (operation === 'list') isRotating = true;
+      return isRotating && failing.delete(operation) ? 'EIO' : null;
+    };
     for (let i = 1; i <= 40; i += 1) await journal.append(stop(String(i))).catch(() => {});
     await journal.close();
     expect(failing.size).toBe(0);
