@@ -2,10 +2,11 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { RotationLimits } from '../../daemon/journal/rotation.ts';
 import { World } from '../qubesd/world.ts';
 import { OPERATOR } from './approver.ts';
 import { Chance } from './chance.ts';
-import { Clock } from './clock.ts';
+import { Clock, HOUR_MS } from './clock.ts';
 import { Deeds } from './deed.ts';
 import { Disk } from './disk.ts';
 import { FLEET } from './fleet.ts';
@@ -44,6 +45,7 @@ export class Machine {
   readonly frozen: Frozen;
   readonly record: DurableRecord;
   readonly watch: Watch;
+  readonly rotation: RotationLimits;
   /** Where somebody is enrolled. */
   readonly signers: Signers | null;
   readonly #root = mkdtempSync(join(tmpdir(), 'qmcp-simulated-'));
@@ -75,9 +77,10 @@ export class Machine {
     this.frozen = new Frozen(() => stateFiles.read('frozen'), this.history);
     this.record = new DurableRecord(this.disk, '/log/audit.jsonl', (sentence) => this.watch.wrong(sentence));
     this.watch = new Watch({
-      ...{ world: this.world, record: this.record, settings: this.settings, frozen: this.frozen },
+      ...{ world: this.world, disk: this.disk, record: this.record, settings: this.settings, frozen: this.frozen },
       ...{ history: this.history, now: this.clock.now, hasSettled: () => this.life?.hasSettled() ?? false },
     });
+    this.rotation = { bytes: chance.pick([24, 96, 192]) * 1024, ageMs: 30 * 24 * HOUR_MS, keep: 1_000 };
     this.signers = chance.is(0.3) ? new Signers(chance, this.clock.now) : null;
     if (this.signers) enroll(this.etc);
   }

@@ -29,7 +29,6 @@ export class DurableRecord {
   readonly #wrong: (sentence: string) => void;
   #inode = 0;
   #position = 0;
-  #lastSeq = 0;
   /** Without an outcome or a finding, by number. */
   readonly open = new Map<number, Intent>();
   /** Of every question's or plan's nonce, the number of the intent that used it up. */
@@ -46,6 +45,11 @@ export class DurableRecord {
   /** The nonces of questions that were answered yes. */
   readonly approved = new Set<string>();
   records = 0;
+  /** The number of the newest. */
+  last = 0;
+  checkpoints = 0;
+  /** Number -> hash. */
+  readonly hashes = new Map<number, unknown>();
   breaks = 0;
 
   constructor(disk: Disk, path: string, wrong: (sentence: string) => void) {
@@ -70,9 +74,10 @@ export class DurableRecord {
       const line = JSON.parse(bytes.toString('utf8', this.#position, end)) as Line;
       this.#position = end + 1;
       // A file that goes on after a break or a torn line is read from its beginning once more.
-      if (line.seq <= this.#lastSeq) continue;
-      this.#lastSeq = line.seq;
+      if (line.seq <= this.last) continue;
+      this.last = line.seq;
       this.records += 1;
+      this.hashes.set(line.seq, line.hash);
       this.#see(line);
     }
   }
@@ -116,6 +121,9 @@ export class DurableRecord {
         return;
       case 'gap':
         this.gaps += (line.refused as number) + (line.lost as number);
+        return;
+      case 'checkpoint':
+        this.checkpoints += 1;
         return;
       case 'break':
         this.breaks += 1;
