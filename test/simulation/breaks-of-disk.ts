@@ -31,8 +31,18 @@ export const BREAKS_OF_DISK: readonly Break[] = [
   },
   {
     title: 'what signed calls used is forgotten at a restart',
-    invariant: /^I1: .*(?:must not count|not what was asked for)/,
+    invariant: /^(?:I1: .*(?:must not count|not what was asked for|nobody asked for)|quota: .* was granted)/,
     of: (ground) => ({ ...ground, ledger: { ...ground.ledger, read: () => null } }),
+  },
+  {
+    title: 'quotas are forgotten at a restart',
+    invariant: /^quota: .* was granted/,
+    of: (ground) => withQuotas(ground, () => []),
+  },
+  {
+    title: 'what was used of quotas counts tenfold after a restart',
+    invariant: /^quota: .* is refused/,
+    of: (ground) => withQuotas(ground, (used) => used.map(([minute, count]) => [minute, count * 10])),
   },
   {
     title: 'a checkpoint is kept before its record is synced',
@@ -89,6 +99,19 @@ export const BREAKS_OF_DISK: readonly Break[] = [
     }),
   },
 ];
+
+type Minutes = readonly (readonly [minute: number, count: number])[];
+
+/** Reads other counts from the ledger than are in it. */
+const withQuotas = (ground: Ground, counted: (used: Minutes) => Minutes): Ground => {
+  const read = (name: string): string | null => {
+    const text = ground.ledger.read(name);
+    if (text === null) return text;
+    const kept = JSON.parse(text);
+    return JSON.stringify({ ...kept, calls: counted(kept.calls), questions: counted(kept.questions) });
+  };
+  return { ...ground, ledger: { ...ground.ledger, read } };
+};
 
 /** Of each world, what was read the first time. */
 const firstRead = new WeakMap<World, string>();

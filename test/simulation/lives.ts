@@ -62,7 +62,7 @@ export class Lives {
   /** It was killed, or stopped: what is left is found, and the next one begun. */
   async died(): Promise<void> {
     const machine = this.#machine;
-    const { chance, clock, disk, frozen, history, record, watch, weather } = machine;
+    const { chance, clock, disk, frozen, history, quotas, record, watch, weather } = machine;
     history.tell('the broker is dead');
     machine.outside.kill();
     await idle();
@@ -72,6 +72,7 @@ export class Lives {
     machine.isStopping = false;
     this.#around.agents.forget();
     frozen.isUnsaid();
+    quotas.died();
     clock.forget();
     watch.screen.isGone();
     if (chance.is(0.5)) disk.powerCut();
@@ -97,13 +98,13 @@ export class Lives {
   }
 
   #ground(disk: Disk, wait: Outside['wait']): Ground {
-    const { outside, chance, clock, deeds, settings, watch, etc, lives: life } = this.#machine;
+    const { outside, chance, clock, deeds, settings, watch, quotas, etc, lives: life } = this.#machine;
     const { qubesd, approver, breaks } = this.#around;
     const ground: Ground = {
       files: disk.filesOver(wait),
       rotation: this.#machine.rotation,
       found: watch.seals.found,
-      ledger: disk.stateFilesOver(wait, '/state/principals'),
+      ledger: quotas.writtenBy(disk.stateFilesOver(wait, '/state/principals')),
       stateFiles: this.#machine.frozen.writtenBy(disk.stateFilesOver(wait, '/state')),
       settings,
       call: qubesd.adminOver(outside),

@@ -14,10 +14,11 @@ import { Frozen } from './frozen.ts';
 import { History } from './history.ts';
 import type { Life } from './life.ts';
 import { Outside } from './outside.ts';
+import { Quotas } from './quotas.ts';
 import { DurableRecord } from './record.ts';
 import type { Wishes } from './rules.ts';
 import { OPERATORS, OperatorFiles } from './settings.ts';
-import { enroll, Signers } from './signers.ts';
+import { Signers } from './signers.ts';
 import { Watch } from './watch.ts';
 import { A_DAY, anyWeather, type Weather } from './weather.ts';
 
@@ -48,6 +49,7 @@ export class Machine {
   readonly rotation: RotationLimits;
   /** Where somebody is enrolled. */
   readonly signers: Signers | null;
+  readonly quotas: Quotas;
   readonly #root = mkdtempSync(join(tmpdir(), 'qmcp-simulated-'));
   readonly etc = join(this.#root, 'etc');
 
@@ -81,8 +83,13 @@ export class Machine {
       ...{ history: this.history, now: this.clock.now, hasSettled: () => this.life?.hasSettled() ?? false },
     });
     this.rotation = { bytes: chance.pick([24, 96, 192]) * 1024, ageMs: 30 * 24 * HOUR_MS, keep: 1_000 };
-    this.signers = chance.is(0.3) ? new Signers(chance, this.clock.now) : null;
-    if (this.signers) enroll(this.etc);
+    this.signers = chance.is(0.5) ? new Signers(chance, this.clock.now) : null;
+    this.signers?.enroll(this.etc);
+    this.quotas = new Quotas({
+      limits: this.signers?.limits ?? new Map(),
+      ...{ now: this.clock.now, monotonicMs: this.clock.monotonicMs, wrong: this.watch.wrong },
+    });
+    this.record.refused = this.quotas.isRefused;
   }
 
   /** Of a life that begins. */

@@ -1,6 +1,7 @@
 // What the simulated world itself knows of the journal: the records that are on its disk at this moment, read line by line
 // as they get there, by a reader of its own.
 import type { Disk } from './disk.ts';
+import type { Kind } from './quotas.ts';
 
 export interface Qube {
   readonly name: string;
@@ -44,6 +45,8 @@ export class DurableRecord {
   gaps = 0;
   /** The nonces of questions that were answered yes. */
   readonly approved = new Set<string>();
+  /** Told of a principal that had used up a quota, and when. */
+  refused: (kind: Kind, principal: string, source: string, at: number) => void = () => {};
   records = 0;
   /** The number of the newest. */
   last = 0;
@@ -114,6 +117,12 @@ export class DurableRecord {
         if (line.finding === 'unknown' && typeof ordered === 'string') this.namedOrders.add(ordered);
         this.open.delete(line.intent_seq as number);
         for (const { uuid } of line.qubes as readonly Qube[]) this.named.add(uuid);
+        return;
+      }
+      case 'decision': {
+        const kind = /^principal-(calls|questions)$/.exec(line.rule as string)?.[1];
+        if (kind)
+          this.refused(kind as Kind, line.principal as string, line.source as string, Date.parse(line.ts as string));
         return;
       }
       case 'answer':

@@ -52,7 +52,8 @@ export class Seals {
     const isUsed = this.#record.checkpoints > 0 || this.#disk.durable(PUBLIC_KEY).length > 0;
     if (isUsed && key === '') this.#wrong('the key of the journal: in use before it is surely on disk');
     const present = this.#disk.has(CHECKPOINT) ? this.#disk.text(CHECKPOINT) : '';
-    if (present !== this.#seen) this.#isCovered(present);
+    // The first may be gone with the power, as long as its name was not synced.
+    if (present !== this.#seen && present !== '') this.#isCovered(present);
     this.#seen = present;
     const kept = seqIn(this.#disk.durable(CHECKPOINT).toString());
     if (kept < this.kept) this.#wrong(`the checkpoint of record ${this.kept} is lost, the newest is now of ${kept}`);

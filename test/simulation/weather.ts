@@ -31,7 +31,7 @@ export const anyWeather = (chance: Chance): Weather => {
     faults: chance.pick([0, 0, 0.002, 0.01, 0.03]),
     acts: chance.pick([0.005, 0.02, 0.05]),
     // Of many lives, so that there is something between them.
-    deadly: tampers ? 0.001 : chance.pick([0, 0, 0.0003, 0.001]),
+    deadly: tampers ? 0.001 : chance.pick([0, 0.0003, 0.001]),
     stubborn: chance.pick([0, 0, 0.5]),
     reorders: chance.is(0.2),
     tampers,
