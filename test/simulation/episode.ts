@@ -181,6 +181,7 @@ class Episode {
   async #inTime(): Promise<void> {
     const { clock, outside, record, watch } = this.#machine;
     const { last } = record;
+    outside.deadly = 0;
     clock.pass(CHECKPOINT_AFTER_MS);
     for (let turns = 0; turns < 5_000; turns++) {
       await idle();
