@@ -78,7 +78,7 @@ export class Agents {
         watch.replies.leaves(deed, { ...reply });
         if (reply.ok) quotas.isGranted(deed);
         quotas.isAnswered(deed);
-        if (arrived && reply.ok) signers?.wasAnswered(arrived);
+        if (arrived && !deed.isLate && reply.ok) signers?.wasAnswered(arrived);
         if (service === 'qmcp.Prepare' && reply.ok) this.#prepared(String(reply.nonce), source, deed.request);
       },
     });

@@ -9,7 +9,7 @@ import type { Ground } from './life.ts';
 export const BREAKS_OF_DISK: readonly Break[] = [
   {
     title: 'effects begin before their intent is synced',
-    invariant: /^I[134]: .*on disk/,
+    invariant: /^(?:I[134]:|the key|the checkpoint) .*on disk/,
     of: (ground) => ({
       ...ground,
       files: {
