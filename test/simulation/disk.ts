@@ -151,6 +151,11 @@ export class Disk {
     return this.#names.has(path);
   }
 
+  /** Whether both are names of one file. */
+  isSame(path: string, other: string): boolean {
+    return this.#names.get(path) === this.#names.get(other);
+  }
+
   text(path: string): string {
     const { bytes, size } = this.#existing(path);
     return bytes.toString('utf8', 0, size);

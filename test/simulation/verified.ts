@@ -32,6 +32,8 @@ const sourcesOn = (disk: Disk): Source[] => {
       yield bytes.subarray(0, bytes.lastIndexOf(0x0a) + 1);
     },
   });
-  const old = oldFiles(disk.names('/log')).map((file) => source(file.name, file));
+  // In the middle of a rotation the growing file has its next name already.
+  const closed = oldFiles(disk.names('/log')).filter(({ name }) => !disk.isSame(`/log/${name}`, `/log/${CURRENT}`));
+  const old = closed.map((file) => source(file.name, file));
   return disk.has(`/log/${CURRENT}`) ? [...old, source(CURRENT, null)] : old;
 };
