@@ -84,8 +84,9 @@ export class Walk {
   }
 
   async confirm({ operation, qubes, digest }: Resolved): Promise<Approval> {
-    if (!(await this.#parts.principals.takeQuestion(this.#caller))) {
-      this.#decided(qubes, 'refuse', 'principal-questions');
+    const rule = await this.#parts.principals.takeQuestion(this.#caller);
+    if (rule !== null) {
+      this.#decided(qubes, 'refuse', rule);
       return { kind: 'no' };
     }
     const deadline = this.#arrival + this.#parts.settings.current().consentTimeoutSeconds * 1000;

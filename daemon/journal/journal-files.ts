@@ -1,6 +1,6 @@
 // The few operations on files that the journal needs, so that tests and the simulation can make each of them fail.
 import { constants } from 'node:fs';
-import { link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
+import { link, lstat, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
 
 /** What a path or an open file is at this moment; null where there is nothing. */
 export interface FileIdentity {
@@ -22,11 +22,13 @@ export interface JournalFile {
 }
 
 export interface JournalFiles {
-  /** Opens for reading and appending, creating it 0600 where absent. Never follows a link in the last place. */
-  openAppend(path: string): Promise<JournalFile>;
+  /** Opens for reading and appending, creating it where absent, 0600 unless said otherwise. Never follows a link in the last place. */
+  openAppend(path: string, mode?: number): Promise<JournalFile>;
   /** Creates a file 0600 that must not exist yet. */
   createNew(path: string): Promise<JournalFile>;
   identify(path: string): Promise<FileIdentity | null>;
+  /** The text of a small file, null where there is none. Never follows a link in the last place. */
+  read(path: string): Promise<string | null>;
   /** Gives a file a second name, which must be free. */
   link(from: string, to: string): Promise<void>;
   /** Takes the place of `to`, in one step. */
@@ -42,16 +44,11 @@ const MODE = 0o600;
 const APPEND = constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW;
 
 export const realFiles: JournalFiles = {
-  openAppend: (path) => openFile(path, APPEND | constants.O_CREAT),
+  openAppend: (path, mode) => openFile(path, APPEND | constants.O_CREAT, mode),
   createNew: (path) => openFile(path, APPEND | constants.O_CREAT | constants.O_EXCL),
-  identify: async (path) => {
-    try {
-      return identityOf(await lstat(path));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      throw error;
-    }
-  },
+  identify: (path) => unlessAbsent(async () => identityOf(await lstat(path))),
+  read: (path) =>
+    unlessAbsent(() => readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW })),
   link,
   rename,
   unlink,
@@ -66,11 +63,21 @@ export const realFiles: JournalFiles = {
   },
 };
 
-async function openFile(path: string, flags: number): Promise<JournalFile> {
-  const handle = await open(path, flags, MODE);
+async function unlessAbsent<T>(look: () => Promise<T>): Promise<T | null> {
+  try {
+    return await look();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+async function openFile(path: string, flags: number, mode = MODE): Promise<JournalFile> {
+  const handle = await open(path, flags, mode);
   try {
     const stats = await handle.stat();
-    if (stats.isFile() && (stats.mode & 0o777) !== MODE) await handle.chmod(MODE);
+    // The mode of open is subject to the umask, and one that is there has its own.
+    if (stats.isFile() && (stats.mode & 0o777) !== mode) await handle.chmod(mode);
   } catch (error) {
     await handle.close();
     throw error;

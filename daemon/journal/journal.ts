@@ -199,7 +199,8 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
       trouble.anchor = await troubleWith(seal?.keep(batch.signed), 'The newest checkpoint cannot be kept');
       if (trouble.tidy !== null) tidy();
     }
-    if (isOld || isFull(0)) await rotate();
+    // Not at the end: the record that opens the next file would be the one that no checkpoint covers.
+    if (!closed && (isOld || isFull(0))) await rotate();
   }
 
   /** The state in which a batch can be written; opens the journal where it is not. */
@@ -218,7 +219,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     return opened;
 
     async function first() {
-      if (options.state !== undefined) seal ??= await openSeal(options.state, dir);
+      if (options.state !== undefined) seal ??= await openSeal(options.state, dir, files);
       const found = await openFirst(place, seal);
       open = found.open;
       unfinished = open.list();

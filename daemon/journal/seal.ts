@@ -2,8 +2,7 @@
 // against, so that a cut end shows. Copies of the public key and the checkpoint stand beside the journal, so that the
 // directory can be verified elsewhere; only those in the state directory are believed here.
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { canonical } from './canonical.ts';
 import type { Head } from './chain.ts';
 import {
@@ -17,7 +16,8 @@ import {
   type Signer,
   signerOf,
 } from './checkpoint.ts';
-import { realFiles } from './journal-files.ts';
+import { type JournalFiles, realFiles } from './journal-files.ts';
+import { writeAll } from './segment.ts';
 import { JournalUnavailable } from './unavailable.ts';
 
 export const PUBLIC_KEY_FILE = 'journal.pub';
@@ -43,30 +43,37 @@ export interface Seal {
  * Opens, or at the first start makes, the key and the checkpoint of a journal. Rejects with what the disk says, or with
  * JournalUnavailable where the key file holds no key.
  */
-export async function openSeal(state: string, log: string): Promise<Seal> {
-  const { seed, lostKey } = await keyIn(state, log);
+export async function openSeal(state: string, log: string, files: JournalFiles = realFiles): Promise<Seal> {
+  const { seed, lostKey } = await keyIn(files, state, log);
+  // Whoever made it may have been killed before its name was on disk; without it, its public half would tell of a loss.
+  await files.syncDirectory(state);
   const publicKey = `${publicKeyOf(seed).toString('base64')}\n`;
   for (const dir of [state, log]) {
-    if ((await textOf(`${dir}/${PUBLIC_KEY_FILE}`)) !== publicKey)
-      await replace(dir, PUBLIC_KEY_FILE, publicKey, 0o644);
+    if ((await files.read(`${dir}/${PUBLIC_KEY_FILE}`)) !== publicKey)
+      await replace(files, `${dir}/${PUBLIC_KEY_FILE}`, publicKey, 0o644);
   }
   const signer = signerOf(seed);
   return {
     signer,
     lostKey,
-    anchor: anchorIn(await textOf(`${state}/${CHECKPOINT_FILE}`), publicKey),
+    anchor: anchorIn(await files.read(`${state}/${CHECKPOINT_FILE}`), publicKey),
     async keep(signed) {
       const text = `${canonical(signed)}\n`;
-      await replace(state, CHECKPOINT_FILE, text, 0o600);
-      await writeCopy(log, text);
+      await replace(files, `${state}/${CHECKPOINT_FILE}`, text, 0o600);
+      // The copy proves nothing that the original does not, so it need not be durable.
+      await replace(files, `${log}/${CHECKPOINT_FILE}`, text, 0o600, false);
     },
   };
 }
 
 /** The key, made if there is none. Where only the public half is left, in either place, that is kept under another name. */
-async function keyIn(state: string, log: string): Promise<{ seed: Buffer; lostKey: string | null }> {
+async function keyIn(
+  files: JournalFiles,
+  state: string,
+  log: string,
+): Promise<{ seed: Buffer; lostKey: string | null }> {
   const path = `${state}/${KEY_FILE}`;
-  const text = await textOf(path);
+  const text = await files.read(path);
   if (text !== null) {
     const seed = readSeed(text);
     if (seed !== null) return { seed, lostKey: null };
@@ -74,13 +81,14 @@ async function keyIn(state: string, log: string): Promise<{ seed: Buffer; lostKe
   }
   let lostKey: string | null = null;
   for (const former of [`${log}/${PUBLIC_KEY_FILE}`, `${state}/${PUBLIC_KEY_FILE}`]) {
-    const text = await textOf(former);
+    const text = await files.read(former);
     if (text === null) continue;
     lostKey = readPublicKey(text)?.keyId ?? 'unreadable';
-    await rename(former, `${former}.${lostKey}`);
+    await files.rename(former, `${former}.${lostKey}`);
+    await files.syncDirectory(dirname(former));
   }
   const seed = randomBytes(KEY_BYTES);
-  await replace(state, KEY_FILE, `${seed.toString('base64')}\n`, 0o600);
+  await replace(files, path, `${seed.toString('base64')}\n`, 0o600);
   return { seed, lostKey };
 }
 
@@ -97,34 +105,17 @@ export function anchorIn(text: string | null, publicKey: string): Anchor {
   }
 }
 
-/** The text of a small file, null where there is none. */
-async function textOf(path: string): Promise<string | null> {
+/** Old content or new content, never a mixture, unless it need not be durable; else it is when it resolves. */
+async function replace(files: JournalFiles, path: string, text: string, mode: number, isDurable = true): Promise<void> {
+  const file = await files.openAppend(`${path}.new`, mode);
   try {
-    return await readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
-}
-
-/** Old content or new content, never a mixture, and durable when it resolves. */
-async function replace(dir: string, name: string, text: string, mode: number): Promise<void> {
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
-  const file = await open(`${dir}/${name}.new`, flags, mode);
-  try {
-    // The mode of open is subject to the umask, and to what an earlier attempt left.
-    await file.chmod(mode);
-    await file.writeFile(text);
-    await file.sync();
+    // An earlier attempt may have left a part.
+    await file.truncate(0);
+    await writeAll(file, Buffer.from(text));
+    if (isDurable) await file.datasync();
   } finally {
     await file.close();
   }
-  await rename(`${dir}/${name}.new`, `${dir}/${name}`);
-  await realFiles.syncDirectory(dir);
-}
-
-// The copy proves nothing that the original does not, so it need not be durable.
-async function writeCopy(log: string, text: string): Promise<void> {
-  await writeFile(`${log}/${CHECKPOINT_FILE}.new`, text, { mode: 0o600 });
-  await rename(`${log}/${CHECKPOINT_FILE}.new`, `${log}/${CHECKPOINT_FILE}`);
+  await files.rename(`${path}.new`, path);
+  if (isDurable) await files.syncDirectory(dirname(path));
 }

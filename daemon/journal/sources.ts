@@ -1,7 +1,7 @@
 // Where records are read from: the files of a journal directory in order, or one file, compressed or not; also while the
 // broker goes on writing, closing and compressing them.
 import { createReadStream } from 'node:fs';
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { type OldFile, oldFiles } from './rotation.ts';
@@ -27,14 +27,18 @@ const LOOKS = 10;
 export async function journalIn(dir: string): Promise<Source[]> {
   for (let look = 1; ; look += 1) {
     const before = oldFiles(await readdir(dir));
-    const current = await currentSource(`${dir}/${CURRENT}`);
+    const current = await currentFile(`${dir}/${CURRENT}`);
     const after = oldFiles(await readdir(dir));
     const isSteady = before.at(-1)?.last === after.at(-1)?.last;
     if (isSteady || look === LOOKS) {
       const old = after.map((file) => ({ path: `${dir}/${file.name}`, old: file, ...byName(`${dir}/${file.name}`) }));
-      return current === null ? old : [...old, current];
+      if (current === null) return old;
+      const { path, handle } = current;
+      // In the middle of a rotation, or after a kill there, the growing file has its next name already.
+      const closed = (await isFile(handle, old.at(-1)?.path)) ? old.slice(0, -1) : old;
+      return [...closed, { path, old: null, ...byHandle(handle) }];
     }
-    await current?.close();
+    await current?.handle.close();
   }
 }
 
@@ -48,13 +52,20 @@ export async function fileSource(path: string): Promise<Source> {
   return { path, old: oldFiles([basename(path)])[0] ?? null, ...byHandle(handle) };
 }
 
-async function currentSource(path: string): Promise<Source | null> {
+async function currentFile(path: string): Promise<{ path: string; handle: FileHandle } | null> {
   try {
-    return await fileSource(path);
+    return { path, handle: await open(path, 'r') };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;
   }
+}
+
+/** Whether the open file has that name, too. */
+async function isFile(handle: FileHandle, path: string | undefined): Promise<boolean> {
+  if (path === undefined) return false;
+  const [own, named] = [await handle.stat(), await stat(path).catch(() => null)];
+  return named !== null && own.dev === named.dev && own.ino === named.ino;
 }
 
 const READ_BYTES = 256 * 1024;

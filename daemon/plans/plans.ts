@@ -72,8 +72,8 @@ export class Plans {
     if (isRefusal(steps)) return steps;
     if (!this.#store.hasRoom(caller.source)) return NOT_FOUND;
     // Each step is a call, and the first has been counted: else a plan would be a way around the quota.
-    if (!(await this.#parts.principals.takeCalls(caller, steps.length - 1)))
-      return this.#overQuota(steps.length, caller);
+    const rule = await this.#parts.principals.takeCalls(caller, steps.length - 1);
+    if (rule !== null) return this.#overQuota(steps.length, caller, rule);
     const nonce = randomBytes(32).toString('hex') as Nonce;
     const stages = this.#stages(steps, caller, nonce);
     if (isRefusal(stages)) return NOT_FOUND;
@@ -107,15 +107,9 @@ export class Plans {
     return { ok: true, nonce, digest, expires_in: OPEN_MS / 1000, steps: steps.length };
   }
 
-  #overQuota(steps: number, { source, principal }: Caller): Refusal {
+  #overQuota(steps: number, { source, principal }: Caller, rule: string): Refusal {
     const ofCall = { call: this.#parts.nextCall(), source, principal, service: PREPARE, action: 'admit', qubes: [] };
-    this.#parts.refusals.note({
-      ...ofCall,
-      args: { steps },
-      type: 'decision',
-      verdict: 'refuse',
-      rule: 'principal-calls',
-    });
+    this.#parts.refusals.note({ ...ofCall, args: { steps }, type: 'decision', verdict: 'refuse', rule });
     return NOT_FOUND;
   }
 
@@ -181,8 +175,8 @@ export class Plans {
     const views = live.resolved.flatMap(({ step, view }) => (view ? [{ step, view }] : []));
     const view = await planView(plan.stages.length, views, plan.caller, adminOver(call));
     if (!view) return false;
-    if (!(await this.#parts.principals.takeQuestion(plan.caller)))
-      return this.#refused(plan, live, 'principal-questions');
+    const rule = await this.#parts.principals.takeQuestion(plan.caller);
+    if (rule !== null) return this.#refused(plan, live, rule);
     // I5: as with a single call (walk.ts).
     if (fleet.revision(plan.names) !== revision) return false;
     const deadline = monotonicMs() + settings.current().consentTimeoutSeconds * 1000;

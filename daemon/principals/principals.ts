@@ -80,16 +80,16 @@ export class Principals {
     return unsigned?.of.name === principal ? { source, principal, limits: unsigned.of.limits } : null;
   }
 
-  /** Counts so many calls more; false, and none counted, where the quota has no room for all of them or cannot be kept. */
-  async takeCalls(caller: Caller, count: number): Promise<boolean> {
+  /** Counts so many calls more. Gives the rule that refuses them where the quota has no room for all or cannot be kept, else null. */
+  async takeCalls(caller: Caller, count: number): Promise<'principal-calls' | 'principal-ledger' | null> {
     const quota = caller.limits?.calls ?? null;
-    if (quota === null) return true;
+    if (quota === null) return null;
     const account = this.#ledger.account(accountOf(caller));
     const now = this.#now();
-    if (account.calls.count(now) + count > quota) return false;
+    if (account.calls.count(now) + count > quota) return 'principal-calls';
     for (let call = 0; call < count; call++) account.calls.add(now);
     account.used();
-    return account.settled();
+    return (await account.settled()) ? null : 'principal-ledger';
   }
 
   /** Whether the caller's quota has room for one more question within this hour. */
@@ -99,14 +99,14 @@ export class Principals {
     return this.#ledger.account(accountOf(caller)).questions.count(this.#now()) < quota;
   }
 
-  /** Counts a question that is about to be shown; false, and no question, where the quota is used up or cannot be kept. */
-  async takeQuestion(caller: Caller): Promise<boolean> {
-    if ((caller.limits?.questions ?? null) === null) return true;
-    if (!this.hasQuestionLeft(caller)) return false;
+  /** Counts a question that is about to be shown. Gives the rule that refuses it where the quota is used up or cannot be kept, else null. */
+  async takeQuestion(caller: Caller): Promise<'principal-questions' | 'principal-ledger' | null> {
+    if ((caller.limits?.questions ?? null) === null) return null;
+    if (!this.hasQuestionLeft(caller)) return 'principal-questions';
     const account = this.#ledger.account(accountOf(caller));
     account.questions.add(this.#now());
     account.used();
-    return account.settled();
+    return (await account.settled()) ? null : 'principal-ledger';
   }
 
   #unsigned({ source, body }: Incoming, kind: 'read' | 'change'): Admitted | Denied | Promise<Admitted | Denied> {

@@ -21,6 +21,7 @@ const diskOver = (memory: JournalFiles): Disk => {
     openAppend: (path) => of(path).openAppend(path),
     createNew: (path) => of(path).createNew(path),
     identify: (path) => of(path).identify(path),
+    read: (path) => of(path).read(path),
     link: (from, to) => of(to).link(from, to),
     rename: (from, to) => of(to).rename(from, to),
     unlink: (path) => of(path).unlink(path),

@@ -20,11 +20,12 @@ export const gatedFiles = (files: JournalFiles, gate: Gate): JournalFiles => {
   });
   const named = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
   return {
-    openAppend: (path) =>
-      gate.pass(`opening of ${named(path)}`, async () => guarded(await files.openAppend(path), named(path))),
+    openAppend: (path, mode) =>
+      gate.pass(`opening of ${named(path)}`, async () => guarded(await files.openAppend(path, mode), named(path))),
     createNew: (path) =>
       gate.pass(`creation of ${named(path)}`, async () => guarded(await files.createNew(path), named(path))),
     identify: (path) => gate.pass(`look at ${named(path)}`, () => files.identify(path)),
+    read: (path) => gate.pass(`text of ${named(path)}`, () => files.read(path)),
     link: (from, to) => gate.pass(`link to ${named(to)}`, () => files.link(from, to)),
     rename: (from, to) => gate.pass(`rename to ${named(to)}`, () => files.rename(from, to)),
     unlink: (path) => gate.pass(`unlink of ${named(path)}`, () => files.unlink(path)),

@@ -63,9 +63,9 @@ export function faultyFiles(files: JournalFiles = realFiles): FaultyFiles {
   const faulty: FaultyFiles = {
     fault: () => null,
     log: [],
-    openAppend: async (path) => {
+    openAppend: async (path, mode) => {
       before('openAppend');
-      return guarded(await files.openAppend(path));
+      return guarded(await files.openAppend(path, mode));
     },
     createNew: async (path) => {
       before('createNew');
@@ -74,6 +74,10 @@ export function faultyFiles(files: JournalFiles = realFiles): FaultyFiles {
     identify: async (path) => {
       before('identify');
       return files.identify(path);
+    },
+    read: async (path) => {
+      before('read');
+      return files.read(path);
     },
     link: async (from, to) => {
       before('link');

@@ -75,6 +75,7 @@ export function memoryFiles(found: ReadonlyMap<string, Inode> = new Map()): Memo
       const inode = names.get(path);
       return inode === undefined ? null : identityOf(inode);
     },
+    read: async (path) => names.get(path)?.data.toString() ?? null,
     link: async (from, to) => {
       if (names.has(to)) throw failure('EEXIST');
       names.set(to, existing(from));
@@ -87,9 +88,12 @@ export function memoryFiles(found: ReadonlyMap<string, Inode> = new Map()): Memo
       existing(path);
       names.delete(path);
     },
-    list: async (dir) => [...names.keys()].map((path) => path.slice(dir.length + 1)),
-    syncDirectory: async () => {
-      durableNames = new Map(names);
+    list: async (dir) =>
+      [...names.keys()].filter((path) => path.startsWith(`${dir}/`)).map((path) => path.slice(dir.length + 1)),
+    syncDirectory: async (dir) => {
+      const others = ([path]: readonly [string, Inode]) => !path.startsWith(`${dir}/`);
+      const own = (entry: readonly [string, Inode]) => !others(entry);
+      durableNames = new Map([...[...durableNames].filter(others), ...[...names].filter(own)]);
     },
     crash(survives) {
       // By inode, so that two names of one file stay that.

@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import nacl from 'tweetnacl';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { isSignedBy, keyId, publicKeyOf, readPublicKey, signerOf } from '../../daemon/journal/checkpoint.ts';
+import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
 import { anchorIn, CHECKPOINT_FILE, openSeal, PUBLIC_KEY_FILE } from '../../daemon/journal/seal.ts';
 import { JournalUnavailable } from '../../daemon/journal/unavailable.ts';
+import { faultyFiles } from './faulty-files.ts';
+import { type MemoryFiles, memoryFiles } from './memory-files.ts';
 import { openPaths } from './open-paths.ts';
 
 const SEED = Buffer.alloc(32, 7);
@@ -81,6 +84,56 @@ describe('the key of a journal', () => {
     expect((await openSeal(state, log)).lostKey).toBe(keyId(publicKeyOf(SEED)));
     expect(await text(log, `${PUBLIC_KEY_FILE}.unreadable`)).toBe('garbage');
     expect(await text(state, `${PUBLIC_KEY_FILE}.${keyId(publicKeyOf(SEED))}`)).toBe(publicText());
+  });
+});
+
+/** The files of a process that is killed at the operation with that number: neither that one nor any after it happens. */
+const killedAt = (files: MemoryFiles, number: number): JournalFiles => {
+  let count = 0;
+  const dying = faultyFiles(files);
+  dying.fault = () => (count++ >= number ? 'killed' : null);
+  return dying;
+};
+const OPERATIONS = 40;
+
+describe('the key of a journal, over kills and power cuts', () => {
+  const textsIn = (files: MemoryFiles) => files.names().map((name) => files.text(name));
+
+  it('is known to nobody before it is surely on disk, wherever two starts are killed before one goes well', async () => {
+    let ends = 0;
+    for (let first = 0; first < OPERATIONS; first += 1) {
+      for (let second = 0; second < OPERATIONS; second += 1) {
+        const files = memoryFiles();
+        for (const number of [first, second, OPERATIONS]) {
+          const end = await openSeal('/state', '/log', killedAt(files, number)).catch(() => null);
+          ends += end === null ? 1 : 0;
+          // Who finds the public half and no key takes the key for lost.
+          expect(
+            (
+              await openSeal(
+                '/state',
+                '/log',
+                files.crash(() => 0),
+              )
+            ).lostKey,
+            `${first}, ${second}`,
+          ).toBeNull();
+        }
+      }
+    }
+    expect(ends).toBeGreaterThan(OPERATIONS);
+  });
+
+  it('that was lost leaves its public half under another name, wherever the start that makes a new one is killed', async () => {
+    for (let number = 0; number < OPERATIONS; number += 1) {
+      const files = memoryFiles();
+      files.put(`/log/${PUBLIC_KEY_FILE}`, publicText());
+      await openSeal('/state', '/log', killedAt(files, number)).catch(() => null);
+      const left = files.crash(() => 0);
+      expect(textsIn(left)).toContain(publicText());
+      await openSeal('/state', '/log', left);
+      expect(textsIn(left)).toContain(publicText());
+    }
   });
 });
 

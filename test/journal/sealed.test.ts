@@ -79,6 +79,23 @@ describe('the checkpoints of the journal', () => {
     expect(await checkpoints()).toEqual([2]);
   });
 
+  it('cover everything at the end, also where the file is full then, which the next start follows by another', async () => {
+    const small = { ...ROTATION, bytes: 1_000 };
+    const first = await open(small);
+    await first.journal.append(stop('x'.repeat(500)));
+    await first.journal.recover();
+    const closing = first.journal.append(stop('x'.repeat(500)));
+    await first.journal.close();
+    await closing;
+    expect(await readRecords()).toMatchObject([{}, {}, { type: 'checkpoint', seq: 3 }]);
+    expect(await anchored()).toBe(3);
+    const next = await open(small);
+    await next.journal.append(stop('after'));
+    await next.journal.recover();
+    await next.journal.close();
+    expect(await readRecords()).toMatchObject([{ type: 'segment' }, { reason: 'after' }, { type: 'checkpoint' }]);
+  });
+
   it('are not made at once for what a broker left that was killed, but by the timer', async () => {
     const killed = await open();
     await killed.journal.append(stop('1'));
@@ -394,6 +411,7 @@ describe('the rotation of the journal', () => {
     expect(await names()).toEqual(['audit.jsonl']);
     time += 1;
     await journal.append(stop('3'));
+    await journal.recover();
     await journal.close();
     expect(await names()).toEqual(['audit-000000000001-000000000004.jsonl.gz', 'audit.jsonl']);
   });
@@ -406,6 +424,7 @@ describe('the rotation of the journal', () => {
     expect(await names()).toEqual(['audit.jsonl']);
     time += 1;
     await journal.append(stop('3'));
+    await journal.recover();
     await journal.close();
     expect(await names()).toHaveLength(2);
   });
@@ -420,6 +439,7 @@ describe('the rotation of the journal', () => {
     expect(await names()).toEqual(['audit.jsonl']);
     time += 1;
     await second.journal.append(stop('3'));
+    await second.journal.recover();
     await second.journal.close();
     expect(await names()).toEqual(['audit-000000000001-000000000005.jsonl.gz', 'audit.jsonl']);
   });
@@ -564,7 +584,12 @@ describe('the rotation of the journal', () => {
   it('leaves no record in two files when it fails between its steps and cannot even clear that away', async () => {
     const { journal } = await open({ ...SMALL, keep: 100 });
     const failing = new Set(['rename', 'unlink']);
-    files.fault = (operation) => (failing.delete(operation) ? 'EIO' : null);
+    // The listing is where a rotation begins.
+    let isRotating = false;
+    files.fault = (operation) => {
+      if (operation === 'list') isRotating = true;
+      return isRotating && failing.delete(operation) ? 'EIO' : null;
+    };
     for (let i = 1; i <= 40; i += 1) await journal.append(stop(String(i))).catch(() => {});
     await journal.close();
     expect(failing.size).toBe(0);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { appendFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, link, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -59,6 +59,16 @@ describe('the files of a journal', () => {
       [`${FIRST}.gz`, 'one'],
       [SECOND, 'two'],
       ['audit.jsonl', 'three'],
+    ]);
+  });
+
+  it('are each there once, where the one that grows was given its next name and then its writer was killed', async () => {
+    await put(FIRST, 'one');
+    await put('audit.jsonl', 'two');
+    await link(join(dir, 'audit.jsonl'), join(dir, SECOND));
+    expect(await readAll(await journalIn(dir))).toEqual([
+      [FIRST, 'one'],
+      ['audit.jsonl', 'two'],
     ]);
   });
 

@@ -316,30 +316,30 @@ describe('several calls at once', () => {
   test('are taken while the quota has room for all of them, and else none is', async () => {
     const place = new Place({ 'some.json': unsignedFile({ per_hour: { calls: 6 } }) });
     const caller = await admitted(place);
-    expect(await place.principals.takeCalls(caller, 3)).toBe(true);
+    expect(await place.principals.takeCalls(caller, 3)).toBeNull();
     expect(JSON.parse(place.texts.get('some@mcp-control.json') ?? '').calls).toEqual([[Math.floor(NOW / 60_000), 4]]);
-    expect(await place.principals.takeCalls(caller, 3)).toBe(false);
-    expect(await place.principals.takeCalls(caller, 2)).toBe(true);
+    expect(await place.principals.takeCalls(caller, 3)).toBe('principal-calls');
+    expect(await place.principals.takeCalls(caller, 2)).toBeNull();
     expect(ruleOf(await place.admit({}, { kind: 'read' }))).toBe('principal-calls');
     place.now += 61 * 60_000;
-    expect(await place.principals.takeCalls(caller, 6)).toBe(true);
+    expect(await place.principals.takeCalls(caller, 6)).toBeNull();
   });
 
-  test('are written down by themselves, and are not taken where that fails', async () => {
+  test('are written down by themselves, and are refused, not as used up, where that fails', async () => {
     const place = new Place({ 'some.json': unsignedFile({ per_hour: { calls: 99 } }) });
     const caller = await admitted(place);
-    expect(await place.principals.takeCalls(caller, 1)).toBe(true);
+    expect(await place.principals.takeCalls(caller, 1)).toBeNull();
     const { writes } = place;
-    expect(await place.principals.takeCalls(caller, 1)).toBe(true);
+    expect(await place.principals.takeCalls(caller, 1)).toBeNull();
     expect(place.writes).toBe(writes + 1);
     place.failing = true;
-    expect(await place.principals.takeCalls(caller, 1)).toBe(false);
+    expect(await place.principals.takeCalls(caller, 1)).toBe('principal-ledger');
   });
 
   test('cost nothing where there is no quota', async () => {
     const place = new Place({ 'some.json': unsignedFile({ per_hour: { questions: 1 } }) });
     for (const caller of [await admitted(place), { source: 'x' as QubeName, principal: 'default' }]) {
-      expect(await place.principals.takeCalls(caller, 1_000)).toBe(true);
+      expect(await place.principals.takeCalls(caller, 1_000)).toBeNull();
     }
     expect(place.writes).toBe(0);
   });
@@ -353,7 +353,7 @@ test('a quota of questions alone that cannot be read denies changes too, before 
   expect(ruleOf(await place.admit({}))).toBe('principal-ledger');
   const read = await place.admit({}, { kind: 'read' });
   expect(ruleOf(read)).toBe('admitted');
-  if (read.kind === 'admitted') expect(await place.principals.takeQuestion(read.caller)).toBe(false);
+  if (read.kind === 'admitted') expect(await place.principals.takeQuestion(read.caller)).toBe('principal-ledger');
   expect(place.texts.get('some@mcp-control.json')).toBe('x');
 });
 
@@ -367,26 +367,26 @@ describe('the quota of questions', () => {
   test('is so many within an hour, and on disk before one is shown', async () => {
     const place = new Place({ 'some.json': unsignedFile({ per_hour: { questions: 2 } }) });
     const caller = await callerOf(place);
-    expect(await place.principals.takeQuestion(caller)).toBe(true);
+    expect(await place.principals.takeQuestion(caller)).toBeNull();
     expect(JSON.parse(place.texts.get('some@mcp-control.json') ?? '').questions).toEqual([
       [Math.floor(NOW / 60_000), 1],
     ]);
     expect(place.principals.hasQuestionLeft(caller)).toBe(true);
-    expect(await place.principals.takeQuestion(caller)).toBe(true);
+    expect(await place.principals.takeQuestion(caller)).toBeNull();
     expect(place.principals.hasQuestionLeft(caller)).toBe(false);
-    expect(await place.principals.takeQuestion(caller)).toBe(false);
+    expect(await place.principals.takeQuestion(caller)).toBe('principal-questions');
     place.now += 61 * 60_000;
     place.failing = true;
-    expect(await place.principals.takeQuestion(caller)).toBe(false);
+    expect(await place.principals.takeQuestion(caller)).toBe('principal-ledger');
     place.failing = false;
-    expect(await place.principals.takeQuestion(caller)).toBe(true);
+    expect(await place.principals.takeQuestion(caller)).toBeNull();
   });
 
   test('is none where there is no quota, and costs nothing then', async () => {
     const place = new Place({ 'some.json': unsignedFile() });
     const caller = await callerOf(place);
-    for (let each = 0; each < 50; each++) expect(await place.principals.takeQuestion(caller)).toBe(true);
-    expect(await place.principals.takeQuestion({ source: 'x' as QubeName, principal: 'default' })).toBe(true);
+    for (let each = 0; each < 50; each++) expect(await place.principals.takeQuestion(caller)).toBeNull();
+    expect(await place.principals.takeQuestion({ source: 'x' as QubeName, principal: 'default' })).toBeNull();
     expect(place.principals.hasQuestionLeft({ source: 'x' as QubeName, principal: 'default' })).toBe(true);
     expect(place.principals.hasQuestionLeft(caller)).toBe(true);
     expect(place.writes).toBe(0);

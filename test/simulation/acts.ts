@@ -20,7 +20,7 @@ const ACTS = {
   time: 8,
   clock: 1,
   kill: 1,
-  stop: 0.3,
+  stop: 1.5,
   burst: 0.3,
 } as const;
 
@@ -43,7 +43,7 @@ export class Acts {
   }
 
   act(): void {
-    const { chance, world, weather, watch, settings, history, disk, clock } = this.#machine;
+    const { chance, world, weather, watch, settings, history, disk, clock, quotas } = this.#machine;
     // What went wrong is mended sooner or later; a machine that stays broken is soon a dull one.
     const act = chance.is(0.3) ? (this.#mend() ?? chance.weighted(ACTS)) : chance.weighted(ACTS);
     if (act === 'kill' && weather.deadly === 0) return;
@@ -98,7 +98,9 @@ export class Acts {
         clock.pass(chance.pick([1_000, 30_000, 600_000, 3_700_000, 90_000_000]));
         return;
       case 'clock':
-        clock.set(chance.pick([-86_400_000, -3_600_000, -1_000, 1_000, 3_600_000, 100_000_000]));
+        quotas.clockIsSet(() =>
+          clock.set(chance.pick([-86_400_000, -3_600_000, -1_000, 1_000, 3_600_000, 100_000_000])),
+        );
         return;
       case 'burst':
         this.#agents.burst();

@@ -1,12 +1,14 @@
 // The agents: each call that they make, how, and what they remember of the answers.
 import { MAX_CALLS_PER_SOURCE } from '../../daemon/qrexec/door.ts';
 import { parseBody } from '../../daemon/qrexec/frame.ts';
+import { SERVICES } from '../../daemon/services/registry.ts';
 import { behaviourOf } from './caller.ts';
 import { Callers } from './callers.ts';
 import { aCall, type SimulatedCall } from './calls.ts';
 import type { Step } from './deed.ts';
 import type { Life } from './life.ts';
 import type { Machine } from './machine.ts';
+import { UNSIGNED } from './quotas.ts';
 
 const CALLS_BETWEEN_NEWS = 100;
 
@@ -40,9 +42,9 @@ export class Agents {
   }
 
   call(call: SimulatedCall = aCall(this.#machine.chance, this.#plans)): void {
-    const { chance, signers, deeds, history, watch, lives, outside } = this.#machine;
+    const { chance, signers, deeds, history, watch, quotas, lives, outside } = this.#machine;
     const life = this.#machine.life as Life;
-    const envelope = signers && chance.is(0.4) ? signers.signed(call) : null;
+    const envelope = signers && chance.is(signers.limits.size > 0 ? 0.8 : 0.4) ? signers.signed(call) : null;
     const { source, service, argument, body } = envelope?.call ?? call;
     const behaviour = behaviourOf({ source, service, argument, body }, chance);
     const sent = behaviour.body ? parseBody(behaviour.body)?.json : undefined;
@@ -63,13 +65,20 @@ export class Agents {
     this.#callers.call(life.door, {
       ...{ deed, behaviour, sent },
       isCurrent: () => lives === this.#machine.lives && !outside.isDead,
-      handle: (request) => deeds.current.run(deed, () => life.handle(request)),
+      handle: (request) => {
+        // What came too late is no envelope.
+        const principal = arrived && !deed.isLate ? arrived.principal : UNSIGNED;
+        if (lives === this.#machine.lives) quotas.comes(deed, principal, SERVICES.get(service)?.kind === 'read');
+        return deeds.current.run(deed, () => life.handle(request));
+      },
       answered: (reply) => {
         history.tell(`reply ${deed.number} ${JSON.stringify(reply)}`);
         // What comes during a stop is refused as if there were no such service.
         if (this.#machine.isStopping) deed.isTroubled = true;
         watch.replies.leaves(deed, { ...reply });
-        if (arrived && reply.ok) signers?.wasAnswered(arrived);
+        if (reply.ok) quotas.isGranted(deed);
+        quotas.isAnswered(deed);
+        if (arrived && !deed.isLate && reply.ok) signers?.wasAnswered(arrived);
         if (service === 'qmcp.Prepare' && reply.ok) this.#prepared(String(reply.nonce), source, deed.request);
       },
     });

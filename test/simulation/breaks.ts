@@ -5,20 +5,14 @@ import { Restraint } from '../../daemon/confirm/restraint.ts';
 import { openDoor } from '../../daemon/qrexec/door.ts';
 import type { AdminRequest } from '../../daemon/qubesadmin/wire.ts';
 import { Quarantine } from '../../daemon/services/quarantine.ts';
-import type { World } from '../qubesd/world.ts';
-import type { Ground } from './life.ts';
-
-export interface Break {
-  readonly title: string;
-  /** How its finding begins. */
-  readonly invariant: RegExp;
-  readonly of: (ground: Ground, episode: { readonly world: World }) => Ground;
-}
+import type { Break } from './break.ts';
+import { BREAKS_OF_DISK } from './breaks-of-disk.ts';
 
 const isRead = ({ method }: AdminRequest): boolean => method === 'admin.vm.List' || method === 'admin.vm.tag.List';
 const keyOf = ({ method, dest }: AdminRequest): string => `${method} ${JSON.stringify(dest)}`;
 
 export const BREAKS: readonly Break[] = [
+  ...BREAKS_OF_DISK,
   {
     title: 'facts are not looked at again after the question',
     invariant: /^I[12]: .*(?:looked at again|never looked at)/,
@@ -61,17 +55,6 @@ export const BREAKS: readonly Break[] = [
         },
       };
     },
-  },
-  {
-    title: 'effects begin before their intent is synced',
-    invariant: /^I[134]: .*on disk/,
-    of: (ground) => ({
-      ...ground,
-      files: {
-        ...ground.files,
-        openAppend: async (path) => ({ ...(await ground.files.openAppend(path)), datasync: async () => {} }),
-      },
-    }),
   },
   {
     title: 'a rollback that is believed without a look',
@@ -215,14 +198,6 @@ export const BREAKS: readonly Break[] = [
     }),
   },
   {
-    title: 'a quarantine that a restart forgets',
-    invariant: /^I(?:8: .*never made whole|6: in quarantine)/,
-    of: (ground) => ({
-      ...ground,
-      quarantine: (files) => new Quarantine({ ...files, read: () => null }),
-    }),
-  },
-  {
     title: 'a child is not pinned',
     invariant: /^I8: .*(?:created|ran) on/,
     of: (ground) => ({
@@ -252,10 +227,5 @@ export const BREAKS: readonly Break[] = [
         take: (line, answers) => openDoor(handle, monotonicMs).take(line, answers),
       }),
     }),
-  },
-  {
-    title: 'what signed calls used is forgotten at a restart',
-    invariant: /^I1: .*(?:must not count|not what was asked for)/,
-    of: (ground) => ({ ...ground, ledger: { ...ground.ledger, read: () => null } }),
   },
 ];

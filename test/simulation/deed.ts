@@ -34,6 +34,8 @@ export class Deed {
   /** Its bytes came so late that what is in them counts for nothing, an envelope included. */
   isLate = false;
   isAsked = false;
+  /** It may be refused for a quota, whatever it says. */
+  isLimited = false;
   effects = 0;
 
   constructor(

@@ -24,6 +24,10 @@ export class Disk {
   condition: Condition = 'well';
   /** Told of every sync that brought bytes to the disk, and of names that are durable. */
   synced: (path: string) => void = () => {};
+  /** Told whenever other files have names, or names are durable. */
+  named: () => void = () => {};
+  /** How often it failed. */
+  failures = 0;
 
   constructor(chance: Chance) {
     this.#chance = chance;
@@ -41,7 +45,7 @@ export class Disk {
         datasync: () => wait(`sync of ${name}`, () => this.#sync(path, inode)),
         truncate: (size) =>
           wait(`truncation of ${name}`, () => {
-            this.#fails();
+            this.#mayBeFull();
             inode.size = Math.min(inode.size, size);
             inode.synced = Math.min(inode.synced, size);
           }),
@@ -62,17 +66,19 @@ export class Disk {
           const inode = this.#names.get(path);
           return inode ? identityOf(inode) : null;
         }),
+      read: (path) => wait(`text of ${named(path)}`, () => (this.#names.has(path) ? this.text(path) : null)),
       link: (from, to) =>
         wait(`link to ${named(to)}`, () => {
-          this.#fails();
+          this.#mayBeFull();
           if (this.#names.has(to)) throw failure('EEXIST');
           this.#names.set(to, this.#existing(from));
         }),
       rename: (from, to) =>
         wait(`rename to ${named(to)}`, () => {
-          this.#fails();
+          this.#mayBeFull();
           this.#names.set(to, this.#existing(from));
           this.#names.delete(from);
+          this.named();
         }),
       unlink: (path) =>
         wait(`unlink of ${named(path)}`, () => {
@@ -80,11 +86,14 @@ export class Disk {
           this.#names.delete(path);
         }),
       list: (dir) => wait('listing', () => this.names(dir)),
-      syncDirectory: () =>
-        wait('sync of a directory', () => {
-          if (this.condition === 'broken') throw failure('EIO');
-          this.#durable = new Map(this.#names);
+      syncDirectory: (dir) =>
+        wait(`sync of ${dir}`, () => {
+          this.#mayBeBroken();
+          const isIn = (path: string): boolean => path.startsWith(`${dir}/`);
+          for (const path of this.#durable.keys()) if (isIn(path)) this.#durable.delete(path);
+          for (const [path, inode] of this.#names) if (isIn(path)) this.#durable.set(path, inode);
           this.synced('');
+          this.named();
         }),
     };
   }
@@ -97,11 +106,26 @@ export class Disk {
       read: (name) => (this.#names.has(pathOf(name)) ? this.text(pathOf(name)) : null),
       write: (name, text) =>
         wait(`ledger ${name}`, () => {
-          this.#fails();
-          if (this.condition === 'broken') throw failure('EIO');
+          this.#mayBeFull();
+          this.#mayBeBroken();
           this.put(pathOf(name), text);
         }),
     };
+  }
+
+  /** Another disk with the same on it, and all of that durable. */
+  copy(): Disk {
+    const copy = new Disk(this.#chance);
+    const copies = new Map<Inode, Inode>();
+    for (const [path, inode] of this.#names) {
+      const { ino, size } = inode;
+      const same = copies.get(inode) ?? { ino, size, synced: size, bytes: Buffer.from(inode.bytes.subarray(0, size)) };
+      copies.set(inode, same);
+      copy.#names.set(path, same);
+    }
+    copy.#durable = new Map(copy.#names);
+    copy.#inodes = this.#inodes;
+    return copy;
   }
 
   /** The process is gone. What it wrote stays, up to the middle of what it was writing. */
@@ -114,12 +138,22 @@ export class Disk {
     this.#names = new Map(this.#durable);
     for (const inode of new Set(this.#names.values())) this.#tear(inode, 1);
     for (const inode of this.#names.values()) inode.synced = inode.size;
+    this.named();
   }
 
   names(dir: string): string[] {
     const names: string[] = [];
     for (const path of this.#names.keys()) if (path.startsWith(`${dir}/`)) names.push(path.slice(dir.length + 1));
     return names;
+  }
+
+  has(path: string): boolean {
+    return this.#names.has(path);
+  }
+
+  /** Whether both are names of one file. */
+  isSame(path: string, other: string): boolean {
+    return this.#names.get(path) === this.#names.get(other);
   }
 
   text(path: string): string {
@@ -143,9 +177,14 @@ export class Disk {
     return this.#durable.get(path)?.ino ?? 0;
   }
 
-  put(path: string, text: string): void {
+  remove(path: string): void {
+    this.#names.delete(path);
+    this.#durable.delete(path);
+  }
+
+  put(path: string, content: string | Uint8Array): void {
     const inode = this.#create(path);
-    inode.bytes = Buffer.from(text);
+    inode.bytes = Buffer.from(content);
     inode.size = inode.bytes.length;
     inode.synced = inode.size;
     this.#durable.set(path, inode);
@@ -156,18 +195,27 @@ export class Disk {
     // A disk that fills up may take a beginning first; one that is well may take it in parts, too.
     const part = isFull || this.#chance.is(0.02) ? this.#chance.below(bytes.length + 1) : bytes.length;
     append(inode, bytes.subarray(0, part));
-    if (isFull && (part === 0 || this.#chance.is(0.5))) throw failure('ENOSPC');
+    if (isFull && (part === 0 || this.#chance.is(0.5))) throw this.#failure('ENOSPC');
     return part === 0 && bytes.length > 0 ? this.#write(inode, bytes) : part;
   }
 
   #sync(path: string, inode: Inode): void {
-    if (this.condition === 'broken') throw failure('EIO');
+    this.#mayBeBroken();
     inode.synced = inode.size;
     this.synced(path);
   }
 
-  #fails(): void {
-    if (this.condition === 'full' && this.#chance.is(0.5)) throw failure('ENOSPC');
+  #mayBeFull(): void {
+    if (this.condition === 'full' && this.#chance.is(0.5)) throw this.#failure('ENOSPC');
+  }
+
+  #mayBeBroken(): void {
+    if (this.condition === 'broken') throw this.#failure('EIO');
+  }
+
+  #failure(code: string): Error {
+    this.failures += 1;
+    return failure(code);
   }
 
   #tear(inode: Inode, probability: number): void {
@@ -176,7 +224,7 @@ export class Disk {
   }
 
   #create(path: string): Inode {
-    if (this.condition === 'full' && this.#chance.is(0.5)) throw failure('ENOSPC');
+    this.#mayBeFull();
     this.#inodes += 1;
     const inode: Inode = { ino: this.#inodes, bytes: Buffer.alloc(0), size: 0, synced: 0 };
     this.#names.set(path, inode);

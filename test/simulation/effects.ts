@@ -189,7 +189,11 @@ export class Effects {
     }
     if (this.#seen.frozen.isSince(deed.source, since)) this.#seen.wrong(`I1: ${about}: its source is frozen`);
     const approval = [...deed.approvals.values()].at(-1);
-    if (wishes.every((each) => isAsked(want, qubes, each)) && !approval) {
+    // Whether a removal leaves a tombstone is settled when the call is read, for the verdict and the effect alike.
+    const read = this.#seen.settings.since(deed.arrival);
+    const asks = (each: Wishes): boolean =>
+      read.every(({ tombstones, mode }) => isAsked(want, qubes, { ...each, tombstones, mode }));
+    if (wishes.every(asks) && !approval) {
       this.#seen.wrong(`I1: ${about}: nobody was asked about ${JSON.stringify(tagsIn(qubes))}`);
     }
     if (!approval) return;

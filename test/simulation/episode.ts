@@ -1,4 +1,5 @@
 // One episode: a machine, its broker in life after life, and all that happens to them, by chance from one seed.
+import { CHECKPOINT_AFTER_MS } from '../../daemon/journal/journal.ts';
 import type { World } from '../qubesd/world.ts';
 import { Acts } from './acts.ts';
 import { Agents } from './agents.ts';
@@ -150,7 +151,7 @@ class Episode {
   /** Everything comes to rest, in good weather, and what is left is looked at. */
   async #end(): Promise<void> {
     const machine = this.#machine;
-    const { disk, history, record, watch } = machine;
+    const { disk, history, record, watch, weather } = machine;
     if (!this.#isWell()) return;
     disk.condition = 'well';
     this.#qubesd.isAway = false;
@@ -167,11 +168,27 @@ class Episode {
       if (this.#agents.held > 0) watch.wrong(`${this.#agents.held} calls are never answered`);
       await this.#throughHere(() => life.journal.recover());
       record.read();
+      await this.#inTime();
       watch.births.debris();
       watch.settled();
     }
     await this.#verify();
+    if (weather.tampers && this.#isWell()) await this.#lives.tampering.lookAtAll();
     if (!this.#isWell() && this.#at === null) this.#at = { step: history.step, call: this.#agents.calls };
+  }
+
+  /** What is on disk now is covered once the time for it is over. */
+  async #inTime(): Promise<void> {
+    const { clock, outside, record, watch } = this.#machine;
+    const { last } = record;
+    outside.deadly = 0;
+    clock.pass(CHECKPOINT_AFTER_MS);
+    for (let turns = 0; turns < 5_000; turns++) {
+      await idle();
+      if (outside.held === 0) break;
+      outside.release();
+    }
+    watch.seals.isCoveredUpTo(last);
   }
 
   async #throughHere<T>(work: () => Promise<T>): Promise<T | null> {

@@ -7,9 +7,11 @@ import { Restraint } from '../../daemon/confirm/restraint.ts';
 import type { ControlParts } from '../../daemon/control/parts.ts';
 import { controlOver } from '../../daemon/control/verbs.ts';
 import { FleetView } from '../../daemon/fleet/view.ts';
-import { type Journal, openJournal } from '../../daemon/journal/journal.ts';
+import type { OpeningFinding } from '../../daemon/journal/establish.ts';
+import { type Journal, type JournalOptions, openJournal } from '../../daemon/journal/journal.ts';
 import type { JournalFiles } from '../../daemon/journal/journal-files.ts';
 import type { UnfinishedIntent } from '../../daemon/journal/open-intents.ts';
+import type { RotationLimits } from '../../daemon/journal/rotation.ts';
 import { UndoStore } from '../../daemon/journal/undo-store.ts';
 import { Ledger } from '../../daemon/principals/ledger.ts';
 import { Principals } from '../../daemon/principals/principals.ts';
@@ -28,6 +30,10 @@ import type { Deed } from './deed.ts';
 /** All that a life stands on. Any of it can be broken, which is how the simulation shows that it would notice. */
 export interface Ground {
   readonly files: JournalFiles;
+  /** Files small enough to follow one another in an episode. */
+  readonly rotation: RotationLimits;
+  /** Told what is found where the journal is opened. */
+  readonly found: (findings: readonly OpeningFinding[]) => void;
   readonly ledger: StateFiles;
   readonly stateFiles: StateFiles;
   readonly settings: SettingsReader;
@@ -68,8 +74,11 @@ export interface Life {
   stop(): Promise<void>;
 }
 
-/** A limit small enough for files to follow one another in an episode. */
-const ROTATION = { bytes: 96 * 1024, ageMs: 30 * 24 * 3_600_000, keep: 1_000 };
+/** The journal as a life opens it. */
+export const journalOf = ({ files, rotation, now, monotonicMs, after }: Ground): JournalOptions => ({
+  ...{ dir: '/log', state: '/state', bootId: 'simulated', files, rotation, now, monotonicMs, after },
+  compress: async () => {},
+});
 
 export const begin = async (ground: Ground, connect: (fleet: FleetView) => void): Promise<Life> => {
   const { files, settings, call, tools, now, monotonicMs, after, randomBytes, unplanned, deeds } = ground;
@@ -77,11 +86,14 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
   const registry = new Registry(ground.etc, { monotonicMs });
   const ledger = new Ledger('/state', { files: ground.ledger, after: (ms, work) => void after(ms, work) });
   let settleLate = (_: readonly UnfinishedIntent[]): void => {};
-  const { journal, unfinished } = await openJournal({
-    reopened: ({ unfinished: late }) => settleLate(late),
-    ...{ dir: '/log', now, monotonicMs, bootId: 'simulated', files, after, rotation: ROTATION },
-    compress: async () => {},
+  const { journal, unfinished, findings } = await openJournal({
+    ...journalOf(ground),
+    reopened: (late) => {
+      ground.found(late.findings);
+      settleLate(late.unfinished);
+    },
   });
+  ground.found(findings);
   const undo = await UndoStore.open({ dir: '/state', now, files });
   journal.note({ type: 'start', version: 'simulated', unfinished: unfinished.length });
 

@@ -2,10 +2,11 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { RotationLimits } from '../../daemon/journal/rotation.ts';
 import { World } from '../qubesd/world.ts';
 import { OPERATOR } from './approver.ts';
 import { Chance } from './chance.ts';
-import { Clock } from './clock.ts';
+import { Clock, HOUR_MS } from './clock.ts';
 import { Deeds } from './deed.ts';
 import { Disk } from './disk.ts';
 import { FLEET } from './fleet.ts';
@@ -13,10 +14,11 @@ import { Frozen } from './frozen.ts';
 import { History } from './history.ts';
 import type { Life } from './life.ts';
 import { Outside } from './outside.ts';
+import { Quotas } from './quotas.ts';
 import { DurableRecord } from './record.ts';
 import type { Wishes } from './rules.ts';
 import { OPERATORS, OperatorFiles } from './settings.ts';
-import { enroll, Signers } from './signers.ts';
+import { Signers } from './signers.ts';
 import { Watch } from './watch.ts';
 import { A_DAY, anyWeather, type Weather } from './weather.ts';
 
@@ -44,8 +46,10 @@ export class Machine {
   readonly frozen: Frozen;
   readonly record: DurableRecord;
   readonly watch: Watch;
+  readonly rotation: RotationLimits;
   /** Where somebody is enrolled. */
   readonly signers: Signers | null;
+  readonly quotas: Quotas;
   readonly #root = mkdtempSync(join(tmpdir(), 'qmcp-simulated-'));
   readonly etc = join(this.#root, 'etc');
 
@@ -75,11 +79,17 @@ export class Machine {
     this.frozen = new Frozen(() => stateFiles.read('frozen'), this.history);
     this.record = new DurableRecord(this.disk, '/log/audit.jsonl', (sentence) => this.watch.wrong(sentence));
     this.watch = new Watch({
-      ...{ world: this.world, record: this.record, settings: this.settings, frozen: this.frozen },
+      ...{ world: this.world, disk: this.disk, record: this.record, settings: this.settings, frozen: this.frozen },
       ...{ history: this.history, now: this.clock.now, hasSettled: () => this.life?.hasSettled() ?? false },
     });
-    this.signers = chance.is(0.3) ? new Signers(chance, this.clock.now) : null;
-    if (this.signers) enroll(this.etc);
+    this.rotation = { bytes: chance.pick([24, 96, 192]) * 1024, ageMs: 30 * 24 * HOUR_MS, keep: 1_000 };
+    this.signers = chance.is(0.5) ? new Signers(chance, this.clock.now) : null;
+    this.signers?.enroll(this.etc);
+    this.quotas = new Quotas({
+      limits: this.signers?.limits ?? new Map(),
+      ...{ now: this.clock.now, monotonicMs: this.clock.monotonicMs, wrong: this.watch.wrong },
+    });
+    this.record.refused = this.quotas.isRefused;
   }
 
   /** Of a life that begins. */

@@ -44,7 +44,10 @@ export class Qubesd {
       const { method, arg } = request;
       const deed = this.#machine.deeds.current.getStore();
       const changes = isChange(method);
-      if (changes && !outside.isDead) this.#machine.watch.effects.sends(deed, request);
+      if (changes && !outside.isDead) {
+        this.#machine.watch.effects.sends(deed, request);
+        if (deed) this.#machine.quotas.isGranted(deed);
+      }
       const asked = this.#machine.history.step;
       const isFaulty = this.faults > 0 && this.#chance.is(this.faults);
       const fault = this.#isStubborn(deed, request) ? 'exception' : isFaulty ? this.#chance.pick(FAULTS) : null;

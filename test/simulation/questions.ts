@@ -18,6 +18,7 @@ export const approverOn = (machine: Machine): SimulatedApprover => {
       const deed = deeds.current.getStore();
       if (deed) {
         deed.isAsked = true;
+        machine.quotas.isAsked(deed);
         asked.set(question.nonce, { deed, bound: deed.bound });
       }
     },

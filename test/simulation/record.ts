@@ -1,6 +1,7 @@
 // What the simulated world itself knows of the journal: the records that are on its disk at this moment, read line by line
 // as they get there, by a reader of its own.
 import type { Disk } from './disk.ts';
+import type { Kind } from './quotas.ts';
 
 export interface Qube {
   readonly name: string;
@@ -29,7 +30,6 @@ export class DurableRecord {
   readonly #wrong: (sentence: string) => void;
   #inode = 0;
   #position = 0;
-  #lastSeq = 0;
   /** Without an outcome or a finding, by number. */
   readonly open = new Map<number, Intent>();
   /** Of every question's or plan's nonce, the number of the intent that used it up. */
@@ -45,7 +45,14 @@ export class DurableRecord {
   gaps = 0;
   /** The nonces of questions that were answered yes. */
   readonly approved = new Set<string>();
+  /** Told of a principal that had used up a quota, and when. */
+  refused: (kind: Kind, principal: string, source: string, at: number) => void = () => {};
   records = 0;
+  /** The number of the newest. */
+  last = 0;
+  checkpoints = 0;
+  /** Number -> hash. */
+  readonly hashes = new Map<number, unknown>();
   breaks = 0;
 
   constructor(disk: Disk, path: string, wrong: (sentence: string) => void) {
@@ -70,9 +77,10 @@ export class DurableRecord {
       const line = JSON.parse(bytes.toString('utf8', this.#position, end)) as Line;
       this.#position = end + 1;
       // A file that goes on after a break or a torn line is read from its beginning once more.
-      if (line.seq <= this.#lastSeq) continue;
-      this.#lastSeq = line.seq;
+      if (line.seq <= this.last) continue;
+      this.last = line.seq;
       this.records += 1;
+      this.hashes.set(line.seq, line.hash);
       this.#see(line);
     }
   }
@@ -111,11 +119,20 @@ export class DurableRecord {
         for (const { uuid } of line.qubes as readonly Qube[]) this.named.add(uuid);
         return;
       }
+      case 'decision': {
+        const kind = /^principal-(calls|questions)$/.exec(line.rule as string)?.[1];
+        if (kind)
+          this.refused(kind as Kind, line.principal as string, line.source as string, Date.parse(line.ts as string));
+        return;
+      }
       case 'answer':
         if (line.answer === 'approved') this.approved.add(line.nonce as string);
         return;
       case 'gap':
         this.gaps += (line.refused as number) + (line.lost as number);
+        return;
+      case 'checkpoint':
+        this.checkpoints += 1;
         return;
       case 'break':
         this.breaks += 1;

@@ -52,8 +52,8 @@ export class Replies {
       this.#seen.wrong(`I1: call ${deed.number} (${deed.service}) was answered ${text} although ${reason}`);
       return;
     }
-    // A signed call is also refused where its number cannot be written down, whatever it says.
-    if (deed.signed !== 'no') return;
+    // A signed call is also refused where its number cannot be written down, and any for its quota, whatever it says.
+    if (deed.signed !== 'no' || deed.isLimited) return;
     const key = `${deed.service} ${this.#withoutNames(deed)}`;
     // Who is frozen learns nothing of what is there, taken names included; who is not is told of those (contract 1.5).
     if (reason === 'frozen' && key.endsWith(TAKEN)) return;

@@ -6,6 +6,7 @@ import { SERVICES } from '../../daemon/services/registry.ts';
 import { keyOf } from './approver.ts';
 import type { SimulatedCall } from './calls.ts';
 import type { Chance } from './chance.ts';
+import { anyQuota, type PerHour, UNSIGNED } from './quotas.ts';
 import type { Tier } from './rules.ts';
 
 interface Signer {
@@ -22,21 +23,16 @@ const SIGNERS: readonly Signer[] = [
   { name: 'ops', sources: ['mcp-control', 'ai-a'], ceiling: 'full', secret: OPS.secret },
 ];
 
-/** Below `<etc>/principals`. Unsigned calls are made as before. */
+/** Below `<etc>/principals`, without what they may use in an hour. */
 const FILES: Readonly<Record<string, object>> = {
-  'all.json': { unsigned: true, sources: 'any', ceiling: 'full' },
-  'web.json': { key: WEB.text, sources: ['mcp-control'], ceiling: 'exec' },
-  'ops.json': { key: OPS.text, sources: ['mcp-control', 'ai-a'], ceiling: 'full' },
-};
-
-export const enroll = (etc: string): void => {
-  mkdirSync(join(etc, 'principals'));
-  for (const [name, text] of Object.entries(FILES)) writeFileSync(join(etc, 'principals', name), JSON.stringify(text));
+  [UNSIGNED]: { unsigned: true, sources: 'any', ceiling: 'full' },
+  web: { key: WEB.text, sources: ['mcp-control'], ceiling: 'exec' },
+  ops: { key: OPS.text, sources: ['mcp-control', 'ai-a'], ceiling: 'full' },
 };
 
 const KINDS = {
   good: 80,
-  'sent again': 8,
+  'sent again': 12,
   'out of time': 3,
   'by another key': 3,
   'for another service': 2,
@@ -48,6 +44,7 @@ const KINDS = {
 /** A call in an envelope: what is sent, what it asks for if it is good, and as how much it counts. */
 export interface SignedCall {
   readonly call: SimulatedCall;
+  readonly principal: string;
   /** The request inside. */
   readonly body: Buffer;
   readonly ceiling: Tier;
@@ -63,10 +60,25 @@ export class Signers {
   readonly #now: () => number;
   /** Good calls that were answered, and so are used up for ever. */
   readonly #used: SignedCall[] = [];
+  /** Of those who may not use what they want, by name. */
+  readonly limits: ReadonlyMap<string, PerHour>;
 
   constructor(chance: Chance, now: () => number) {
     this.#chance = chance;
     this.#now = now;
+    const isLimited = chance.is(0.5);
+    const names = Object.keys(FILES).filter((name) => isLimited && (name !== UNSIGNED || chance.is(0.4)));
+    // Most calls are unsigned, and would come to nothing with a small quota.
+    const calls = (name: string): number[] => (name === UNSIGNED ? [15, 40, 100] : [2, 5, 10, 30]);
+    this.limits = new Map(names.map((name) => [name, anyQuota(chance, calls(name))]));
+  }
+
+  enroll(etc: string): void {
+    mkdirSync(join(etc, 'principals'));
+    for (const [name, file] of Object.entries(FILES)) {
+      const text = JSON.stringify({ ...file, per_hour: this.limits.get(name) });
+      writeFileSync(join(etc, 'principals', `${name}.json`), text);
+    }
   }
 
   /** From now on it is an earlier call, whose like must never be taken again. */
@@ -103,7 +115,7 @@ export class Signers {
     const envelope = { qmcp: 1, principal, time, number, call: said, signature };
     return {
       call: { ...call, body: Buffer.from(JSON.stringify(envelope)) },
-      ...{ body: call.body, ceiling: signer.ceiling, isGood: kind === 'good' },
+      ...{ principal: signer.name, body: call.body, ceiling: signer.ceiling, isGood: kind === 'good' },
     };
   }
 }

@@ -2,12 +2,14 @@
 // shown and signed, what is on its disk. It hears of every effect before it happens and of every reply before it leaves.
 import type { World } from '../qubesd/world.ts';
 import { Births } from './births.ts';
+import type { Disk } from './disk.ts';
 import { Effects } from './effects.ts';
 import type { Frozen } from './frozen.ts';
 import type { History } from './history.ts';
 import type { DurableRecord } from './record.ts';
 import { Replies } from './replies.ts';
 import { Screen } from './screen.ts';
+import { Seals } from './seals.ts';
 import type { OperatorFiles } from './settings.ts';
 
 /** What the invariants are held against, and where it is said that one does not hold. */
@@ -30,14 +32,16 @@ export class Watch {
   readonly effects: Effects;
   readonly replies: Replies;
   readonly screen: Screen;
+  readonly seals: Seals;
 
-  constructor(parts: Omit<Seen, 'wrong'>) {
+  constructor(parts: Omit<Seen, 'wrong'> & { readonly disk: Disk }) {
     const seen: Seen = { ...parts, wrong: this.wrong };
     this.#record = seen.record;
     this.births = new Births(seen);
     this.effects = new Effects(seen, this.births);
     this.replies = new Replies(seen, this.births);
     this.screen = new Screen(seen);
+    this.seals = new Seals(parts.disk, seen.record, this.wrong);
   }
 
   readonly wrong = (sentence: string): void => {
