@@ -1,6 +1,5 @@
 // Who is frozen, as far as it can be known outside of the broker: by the file that says so.
 import { isQubeName, type QubeName } from '../../daemon/names.ts';
-import type { StateFiles } from '../../daemon/state-files.ts';
 import type { History } from './history.ts';
 
 export class Frozen {
@@ -40,21 +39,6 @@ export class Frozen {
       this.since.set(name, this.#history.step);
       this.changed.set(name, this.#history.step);
     }
-  }
-
-  /** While the broker writes down who is frozen, nobody outside knows who is. */
-  writtenBy(files: StateFiles): StateFiles {
-    return {
-      ...files,
-      write: async (name, text) => {
-        if (name !== 'frozen') return files.write(name, text);
-        for (const source of text.split('\n')) {
-          if (!this.since.has(source)) this.changed.set(source, Number.POSITIVE_INFINITY);
-        }
-        await files.write(name, text);
-        this.isWorthALook = true;
-      },
-    };
   }
 
   /** The operator asks for a freeze or a thaw. Until it is said, nobody outside knows which it is. */

@@ -105,7 +105,7 @@ export class Lives {
       rotation: this.#machine.rotation,
       found: watch.seals.found,
       ledger: quotas.writtenBy(disk.stateFilesOver(wait, '/state/principals')),
-      stateFiles: this.#machine.frozen.writtenBy(disk.stateFilesOver(wait, '/state')),
+      stateFiles: disk.stateFilesOver(wait, '/state'),
       settings,
       call: qubesd.adminOver(outside),
       tools: qubesd.toolsOver(outside),
