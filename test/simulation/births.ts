@@ -138,6 +138,14 @@ export class Births {
     }
   }
 
+  /** I8: what was left half-made, and nobody has released, has no umbrella after a while, whatever the broker and qubesd went through. */
+  areDisarmed(): void {
+    for (const { name, uuid, tags } of this.#seen.world.qubes.values()) {
+      if (this.#isLeft(uuid) && tags.has('ai-managed'))
+        this.#seen.wrong(`I8: ${name} was left half-made, with the umbrella`);
+    }
+  }
+
   /** I8, I4: whatever was created and is still there is whole, or the operator was told of it. */
   debris(): void {
     const { world, record } = this.#seen;

@@ -1,4 +1,5 @@
 // One episode: a machine, its broker in life after life, and all that happens to them, by chance from one seed.
+
 import { CHECKPOINT_AFTER_MS } from '../../daemon/journal/journal.ts';
 import type { World } from '../qubesd/world.ts';
 import { Acts } from './acts.ts';
@@ -169,7 +170,10 @@ class Episode {
       await this.#throughHere(() => life.journal.recover());
       record.read();
       await this.#inTime();
+      await this.#settled();
+      record.read();
       watch.births.debris();
+      watch.births.areDisarmed();
       watch.settled();
     }
     await this.#verify();
@@ -189,6 +193,19 @@ class Episode {
       outside.release();
     }
     watch.seals.isCoveredUpTo(last);
+  }
+
+  /** What is left is looked into, some seconds after the reply, and again where something stood in the way. */
+  async #settled(): Promise<void> {
+    const { clock, outside } = this.#machine;
+    for (let rounds = 0; rounds < 3; rounds++) {
+      clock.pass(40_000);
+      for (let turns = 0; turns < 5_000; turns++) {
+        await idle();
+        if (outside.held === 0) break;
+        outside.release();
+      }
+    }
   }
 
   async #throughHere<T>(work: () => Promise<T>): Promise<T | null> {

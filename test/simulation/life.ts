@@ -1,6 +1,6 @@
 // One life of the broker: the real parts, wired as the daemon wires them (brokerd.ts), over a simulated outside.
 import type { AsyncLocalStorage } from 'node:async_hooks';
-import { Broker } from '../../daemon/broker.ts';
+import { Broker, type BrokerParts } from '../../daemon/broker.ts';
 import type { reachApprover } from '../../daemon/confirm/approver.ts';
 import { Nonces } from '../../daemon/confirm/nonces.ts';
 import { Restraint } from '../../daemon/confirm/restraint.ts';
@@ -54,6 +54,7 @@ export interface Ground {
   readonly restraint?: (files: StateFiles, monotonicMs: () => number) => Restraint;
   readonly door?: typeof openDoor;
   readonly quarantine?: (files: StateFiles) => Quarantine;
+  readonly left?: BrokerParts['left'];
   /** What becomes of a reply on its way to the caller. */
   readonly replies?: (reply: Reply, call: Call) => Reply;
 }
@@ -110,7 +111,7 @@ export const begin = async (ground: Ground, connect: (fleet: FleetView) => void)
     ...{ call, admin: callers, quarantine, tools, fleet, settings, principals, journal, undo, nonces, restraint },
     ...{ now, monotonicMs, randomBytes, unplanned, reach: ground.reach },
     restrained: () => {},
-    left: (left) => settleLeft(settlingParts, left),
+    left: ground.left ?? ((left) => settleLeft(settlingParts, left)),
     socket: '/run/confirm.sock',
     key: () => settings.current().confirmKey,
     stopping: stopping.signal,
