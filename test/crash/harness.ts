@@ -14,7 +14,7 @@ import { quarantineFiles } from '../services/quarantine-files.ts';
 import { Gate } from './gate.ts';
 import { gatedFiles } from './gated-files.ts';
 import { AN_HOUR_LATER, begin, type Life, NOW, type Outside } from './life.ts';
-import { FLEET, PLAN_NONCES, type Position, type Scenario, textOf } from './scenarios.ts';
+import { DISPOSABLE, FLEET, PLAN_NONCES, type Position, type Scenario, textOf } from './scenarios.ts';
 
 /** After so many kills one life goes on to be used; signatures take their time. */
 const THOROUGH_EVERY = 5;
@@ -169,6 +169,13 @@ export class Stage {
       expect(textOf(act.world)).toBe(atCrash);
     }
 
+    // One whose name nobody knew is disarmed, in quarantine, and for the operator to remove.
+    if (scenario.service === DISPOSABLE) {
+      for (const { name } of life.quarantine.qubes) {
+        expect(act.world.qube(name).tags.has('ai-managed')).toBe(false);
+        act.world.remove(name);
+      }
+    }
     const position = this.#position(act);
     this.#tellsTheTruth(act, life, position);
     if (isThorough) {

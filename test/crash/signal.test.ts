@@ -15,9 +15,7 @@ import { isStateChanging } from '../qubesd/methods.ts';
 import type { Qubesd, RecordedCall } from '../qubesd/server.ts';
 import { World } from '../qubesd/world.ts';
 import { unfinished } from './harness.ts';
-import { type Caller, FLEET, type Position, SCENARIOS, type Scenario, textOf } from './scenarios.ts';
-
-const DISPOSABLE = 'qmcp.SpawnDisposableAIManaged';
+import { type Caller, DISPOSABLE, FLEET, type Position, SCENARIOS, type Scenario, textOf } from './scenarios.ts';
 
 interface Stage {
   readonly daemon: Daemon;
