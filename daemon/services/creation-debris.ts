@@ -44,7 +44,7 @@ export class StillToCome extends Error {
   readonly qubes: readonly NamedQube[];
 
   constructor(until: number, qubes: readonly NamedQube[]) {
-    super(`what was ordered may still come, besides: ${qubes.map(({ name }) => name).join(', ')}`);
+    super(['what was ordered may still come', ...qubes.map(({ name }) => name)].join(', besides '));
     this.until = until;
     this.qubes = qubes;
   }
@@ -151,10 +151,15 @@ const disposable: Unseen = async (intent, look) => {
   });
   for (const { name, uuid } of qubes) {
     const isOurs = (): boolean => quarantine.has(uuid);
-    await look.alone([name], () => disarmed(uuid, admin, isOurs));
+    // The next look tries again; one that cannot be disarmed does not hold all the others for ever.
+    await look.alone([name], () => disarmed(uuid, admin, isOurs)).catch(unlessAway);
   }
   isNotOver(intent, look, qubes);
   return { finding: qubes.length > 0 || !isSure ? 'unknown' : 'not-done', qubes };
+};
+
+const unlessAway = (error: unknown): void => {
+  if (error instanceof AdminError && error.isAway) throw error;
 };
 
 /** What was found at an earlier look stays found, whoever has started it since. `isSure`: all could be looked at. */

@@ -258,6 +258,17 @@ describe('a creation of which only the order is journalled', () => {
     expect(settled).toMatchObject({ finding: 'unknown', qubes: [named('created', 'disp2')] });
   });
 
+  test('ends, and names it, also where one of them cannot be disarmed', async () => {
+    const { disposed, found, qubesd, named } = await setUp();
+    for (const name of ['disp1', 'disp2']) qubesd.world.add(name, disposable);
+    const fault = { exception: ['QubesException', 'x'] } as const;
+    qubesd.faults.inject({ method: 'admin.vm.tag.Remove', dest: 'disp1', times: 9, fault });
+    const settled = await found(disposed([{ ...create, known: [] }]));
+    const names = ['disp1', 'disp2'];
+    expect(settled).toMatchObject({ finding: 'unknown', qubes: names.map((name) => named('created', name)) });
+    expect(names.map((name) => [...qubesd.world.qube(name).tags])).toEqual([['ai-managed'], []]);
+  });
+
   test('of which no time is known ends, too', async () => {
     const { disposed, parts } = await setUp();
     const unfinished = [{ ...disposed([{ ...create, known: [] }]), ts: '?' }];
