@@ -56,6 +56,8 @@ export interface Opening {
   readonly findings: readonly OpeningFinding[];
 }
 
+const NOTHING: Opening = { unfinished: [], findings: [] };
+
 /** A warning is about what the journal stands on (its second file, old files); it goes on taking records. */
 export type Health = { readonly ok: true; readonly warning?: string } | { readonly ok: false; readonly reason: string };
 
@@ -93,7 +95,9 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   let wantsCheckpoint = false;
   let closed = false;
   let begun = false;
-  let opening: Opening = { unfinished: [], findings: [] };
+  let opening: Opening = NOTHING;
+  /** What was found on opening and nobody was told of yet: what fails after that must not swallow it. */
+  let untold: Opening = NOTHING;
   const missing = { refused: 0, lost: 0 };
   const trouble: Trouble = { write: null, anchor: null, tidy: null };
   let told: string | null = null;
@@ -208,21 +212,26 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     if (state.kind === 'open') return state;
     if (state.kind === 'writing') throw new Error('two writes to the journal at once');
     const carried = state.kind === 'lost' ? state.front : [];
-    let unfinished: UnfinishedIntent[] = [];
+    const isFirst = state.kind === 'unopened';
     const found = state.kind === 'lost' ? await openAgain(place, state.memory, open.carry()) : await first();
     const { segment, tip, findings } = found;
     const opened: Open = { kind: 'open', segment, tip, front: [...carried, ...found.front] };
     state = opened;
+    untold = {
+      unfinished: isFirst ? open.list() : untold.unfinished,
+      findings: [...untold.findings, ...findings],
+    };
     await files.syncDirectory(dir);
-    if (begun) options.reopened?.({ unfinished, findings });
-    else opening = { unfinished, findings };
+    const told = untold;
+    untold = NOTHING;
+    if (begun) options.reopened?.(told);
+    else opening = told;
     return opened;
 
     async function first() {
       if (options.state !== undefined) seal ??= await openSeal(options.state, dir, files);
       const found = await openFirst(place, seal);
       open = found.open;
-      unfinished = open.list();
       tidy();
       return found;
     }

@@ -436,19 +436,22 @@ describe('a journal whose disk fails', () => {
     await expectChain();
   });
 
-  it('finds the intents of earlier starts also when it comes up late', async () => {
-    const first = await open();
-    await first.journal.append(START);
-    await first.journal.append(intent(7));
-    await first.journal.close();
-    files.fault = (operation) => (operation === 'read' ? 'EIO' : null);
-    const openings: unknown[] = [];
-    const second = await open((opening) => openings.push(opening));
-    files.fault = () => null;
-    await second.journal.recover();
-    expect(openings).toMatchObject([{ unfinished: [{ seq: 2, call: 7 }] }]);
-    await second.journal.close();
-  });
+  it.each(['read', 'openAppend', 'identify', 'list', 'datasync', 'syncDirectory'] as const)(
+    'finds the intents of earlier starts also when it comes up late, because %s failed in its opening',
+    async (failing) => {
+      const first = await open();
+      await first.journal.append(START);
+      await first.journal.append(intent(7));
+      await first.journal.close();
+      files.fault = (operation) => (operation === failing ? 'EIO' : null);
+      const openings: unknown[] = [];
+      const second = await open((opening) => openings.push(opening));
+      files.fault = () => null;
+      await second.journal.recover();
+      expect(openings).toMatchObject([{ unfinished: [{ seq: 2, call: 7 }] }]);
+      await second.journal.close();
+    },
+  );
 
   it('does not report its own intents in flight as unfinished when it comes back', async () => {
     const openings: unknown[] = [];
