@@ -2,6 +2,7 @@
 // disk (I3, I4). Records that arrive while one write runs share the next one, in the order in which they came.
 import { batchOf, type Sealing, type Tip } from './batch.ts';
 import { type Draft, draft } from './chain.ts';
+import type { SignedHead } from './checkpoint.ts';
 import { type Memory, type OpeningFinding, openAgain, openFirst } from './establish.ts';
 import { type JournalFiles, realFiles } from './journal-files.ts';
 import { beginFile, type Place, removeSecondNames } from './new-file.ts';
@@ -93,6 +94,8 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
   let tidying: Promise<void> = Promise.resolve();
   let callOff: (() => void) | null = null;
   let wantsCheckpoint = false;
+  /** The newest checkpoint, where the second file does not have it yet. */
+  let unkept: SignedHead | null = null;
   let closed = false;
   let begun = false;
   let opening: Opening = NOTHING;
@@ -182,6 +185,7 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
     const gap = counted.refused + counted.lost > 0 ? [snapshot({ type: 'gap', ...counted })] : [];
     const own = [...front, ...gap];
     const batch = batchOf({ own, queue, draftOf, tip, seal: seal === null ? null : sealing, endsSigned });
+    const isAsked = wantsCheckpoint;
     wantsCheckpoint = false;
     if (batch.bytes.length > 0) {
       // Taken off the queue before the wait: what arrives during it belongs to the next batch.
@@ -198,9 +202,11 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
         entry.resolve?.({ seq });
       }
     }
-    if (batch.signed !== null) {
+    unkept = batch.signed ?? unkept;
+    if (unkept !== null && (batch.signed !== null || isAsked)) {
       // After the records are acknowledged: the second file is never ahead of the journal, and nobody waits for it.
-      trouble.anchor = await troubleWith(seal?.keep(batch.signed), 'The newest checkpoint cannot be kept');
+      trouble.anchor = await troubleWith(seal?.keep(unkept), 'The newest checkpoint cannot be kept');
+      if (trouble.anchor === null) unkept = null;
       if (trouble.tidy !== null) tidy();
     }
     // Not at the end: the record that opens the next file would be the one that no checkpoint covers.
@@ -221,6 +227,8 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
       unfinished: isFirst ? open.list() : untold.unfinished,
       findings: [...untold.findings, ...findings],
     };
+    // Of a file that was found to be another's it says nothing any more.
+    if (findings.length > 0) unkept = null;
     await files.syncDirectory(dir);
     const told = untold;
     untold = NOTHING;
@@ -290,7 +298,8 @@ export async function openJournal(options: JournalOptions): Promise<{ journal: J
 
   /** Arms the one timer while there is something that no checkpoint covers, and only then. */
   function watchForNews(): void {
-    const hasNews = seal !== null && !closed && state.kind === 'open' && state.tip.unsigned > 0;
+    const isUncovered = unkept !== null || (state.kind === 'open' && state.tip.unsigned > 0);
+    const hasNews = seal !== null && !closed && state.kind === 'open' && isUncovered;
     if (hasNews && callOff === null) {
       callOff = after(CHECKPOINT_AFTER_MS, () => {
         callOff = null;

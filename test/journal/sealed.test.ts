@@ -111,6 +111,30 @@ describe('the checkpoints of the journal', () => {
     expect(await checkpoints()).toEqual([2]);
   });
 
+  it('are kept by the timer when they could not be kept at once, and at the end, without a record more', async () => {
+    const { journal } = await open();
+    await journal.append(stop('1'));
+    await journal.recover();
+    await mkdir(join(state, 'checkpoint.json.new'));
+    timers.at(-1)?.run();
+    expect(await journal.recover()).toMatchObject({ ok: true, warning: expect.stringContaining('cannot be kept') });
+    expect(await checkpoints()).toEqual([2]);
+    const again = timers.at(-1);
+    expect([timers.length, again?.off]).toEqual([2, false]);
+    await rm(join(state, 'checkpoint.json.new'), { recursive: true });
+    again?.run();
+    expect(await journal.recover()).toEqual({ ok: true });
+    expect([await anchored(), await checkpoints()]).toEqual([2, [2]]);
+
+    await journal.append(stop('3'));
+    await mkdir(join(state, 'checkpoint.json.new'));
+    timers.at(-1)?.run();
+    await journal.recover();
+    await rm(join(state, 'checkpoint.json.new'), { recursive: true });
+    await journal.close();
+    expect([await anchored(), await checkpoints()]).toEqual([4, [2, 4]]);
+  });
+
   it('are waited for by no timer where there is no key', async () => {
     const after = (): (() => void) => expect.fail('a timer');
     const { journal } = await openJournal({
