@@ -368,10 +368,13 @@ describe('one at a time', () => {
   });
 
   test('connections beyond a few are closed at once, and accepted again when the others have gone', async () => {
-    const silent = Array.from({ length: 4 }, () => dialog.ask(''));
-    const before = performance.now();
-    expect(await dialog.ask('').heard).toBe('nothing');
-    expect(performance.now() - before).toBeLessThan(1000);
+    // One of an earlier question may not be gone yet, and takes the place of one of these.
+    const silent = Array.from({ length: 9 }, () => dialog.ask(''));
+    let closed = 0;
+    for (const { heard } of silent) void heard.then(() => (closed += 1));
+    // Long before the time to send a question is over, which would close the others, too.
+    await expect.poll(() => closed, { timeout: 5_000 }).toBeGreaterThanOrEqual(5);
+    expect(closed).toBeLessThan(9);
     for (const { socket } of silent) socket.destroy();
     const isHeard = async () => {
       await dialog.ask('garbage\n').heard;
