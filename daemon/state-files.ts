@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { realFiles } from './journal/journal-files.ts';
 
 export interface StateFiles {
   /** The text of a file, null where there is none. Throws where there is one that cannot be read. */
@@ -29,7 +30,7 @@ export const stateFilesIn = (dir: string): StateFiles => {
     write: async (name, text) => {
       if (Buffer.byteLength(text) > STATE_BYTES_MAX) throw new Error('it is too long');
       const made = mkdirSync(dir, { recursive: true, mode: 0o700 });
-      if (made !== undefined) await syncDirectory(dirname(made));
+      if (made !== undefined) await realFiles.syncDirectory(dirname(made));
       const unfinished = join(dir, `.${name}.new`);
       const file = await open(unfinished, 'w', 0o600);
       try {
@@ -39,16 +40,7 @@ export const stateFilesIn = (dir: string): StateFiles => {
         await file.close();
       }
       await rename(unfinished, pathOf(name));
-      await syncDirectory(dir);
+      await realFiles.syncDirectory(dir);
     },
   };
-};
-
-const syncDirectory = async (path: string): Promise<void> => {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 };

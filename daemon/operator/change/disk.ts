@@ -1,6 +1,7 @@
 // What changing operator files needs of the disk, small enough that a test can make any step of it fail.
 import { constants } from 'node:fs';
 import { chmod, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { realFiles } from '../../journal/journal-files.ts';
 import { printable, Refusal } from '../command.ts';
 
 /** A larger file is none of ours. */
@@ -78,14 +79,7 @@ export const realDisk: Disk = {
     if (made !== undefined) await chmod(path, mode);
   },
   list: async (path) => (await readdir(path).catch(unlessMissing)) ?? [],
-  async syncDirectory(path) {
-    const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
-  },
+  syncDirectory: realFiles.syncDirectory,
 };
 
 /** What is in a file, null where there is none. Rejects with Refusal where it cannot be read. */
